@@ -1,0 +1,1 @@
+//! Stand-ins for the backends a target calls. They log, delay, fail, cut, hold and script; they never judge.
