@@ -1,0 +1,195 @@
+//! The wire lever: a proxy before each service that understands HTTP and rewrites what passes.
+//!
+//! It works on any target, because it only needs addresses. It deliberately does not speak
+//! WebSocket and buffers whole bodies: a mutant is small, and so is what it says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+/// The largest body that is passed on, in bytes; a larger one is answered 413.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// A request on its way to the service.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The service it is for.
+    pub service: String,
+    /// The method.
+    pub method: Method,
+    /// Path and query as they were sent.
+    pub path: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An answer on its way back.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// An answer with a JSON body.
+    #[must_use]
+    pub fn json(status: StatusCode, body: &Value) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "content-type",
+            axum::http::HeaderValue::from_static("application/json"),
+        );
+        Self {
+            status,
+            headers,
+            body: Bytes::from(body.to_string()),
+        }
+    }
+
+    /// The body as JSON, `null` when it is none.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The same answer with another JSON body.
+    #[must_use]
+    pub fn with(mut self, body: &Value) -> Self {
+        self.body = Bytes::from(body.to_string());
+        self
+    }
+}
+
+/// What a wire mutant does to the traffic.
+pub trait Rewrite: Send + Sync + 'static {
+    /// Answers in the service's place, or lets the request through.
+    fn before(&self, _ask: &Ask) -> Option<Reply> {
+        None
+    }
+
+    /// Rewrites the service's answer.
+    fn after(&self, _ask: &Ask, reply: Reply) -> Reply {
+        reply
+    }
+}
+
+#[derive(Clone)]
+struct Front {
+    service: Arc<str>,
+    upstream: Arc<str>,
+    client: reqwest::Client,
+    rewrite: Arc<dyn Rewrite>,
+}
+
+/// Puts a proxy before every service of a listening line and gives back the line with the
+/// proxies' addresses in it.
+///
+/// # Errors
+/// When the line names no services or a port cannot be bound.
+pub async fn front(mut listening: Value, rewrite: Arc<dyn Rewrite>) -> Result<Value> {
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let services = listening
+        .get_mut("services")
+        .and_then(Value::as_object_mut)
+        .context("the listening line names no services")?;
+    for (name, url) in services.iter_mut() {
+        let upstream = url
+            .as_str()
+            .context("a service's address is not a string")?;
+        let front = Front {
+            service: name.as_str().into(),
+            upstream: upstream.trim_end_matches('/').into(),
+            client: client.clone(),
+            rewrite: Arc::clone(&rewrite),
+        };
+        *url = Value::String(format!("http://{}", listen(front).await?));
+    }
+    Ok(listening)
+}
+
+async fn listen(front: Front) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .context("bind a wire proxy")?;
+    let address = listener.local_addr()?;
+    let app = axum::Router::new().fallback(pass).with_state(front);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Ok(address)
+}
+
+async fn pass(State(front): State<Front>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let path = head
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str())
+        .to_owned();
+    let service = front.service.to_string();
+    let ask = Ask {
+        service,
+        method: head.method,
+        path,
+        headers: head.headers,
+        body,
+    };
+    let reply = match front.rewrite.before(&ask) {
+        Some(reply) => reply,
+        None => match forward(&front, &ask).await {
+            Ok(reply) => front.rewrite.after(&ask, reply),
+            Err(_) => Reply::json(StatusCode::BAD_GATEWAY, &Value::Null),
+        },
+    };
+    answer(reply)
+}
+
+async fn forward(front: &Front, ask: &Ask) -> Result<Reply> {
+    let mut headers = ask.headers.clone();
+    for hop in ["host", "connection", "content-length", "transfer-encoding"] {
+        headers.remove(hop);
+    }
+    let url = format!("{}{}", front.upstream, ask.path);
+    let sent = front
+        .client
+        .request(ask.method.clone(), url)
+        .headers(headers);
+    let answer = sent.body(ask.body.clone()).send().await?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    Ok(Reply {
+        status,
+        headers,
+        body: answer.bytes().await?,
+    })
+}
+
+fn answer(reply: Reply) -> Response {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = reply.status;
+    for (name, value) in &reply.headers {
+        if !matches!(
+            name.as_str(),
+            "content-length" | "transfer-encoding" | "connection"
+        ) {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    response
+}
