@@ -1,2 +1,11 @@
 //! The checks: one file a gate, one folder a subject. `drive` talks to a target and records,
 //! `judge` is pure and decides. No check sees the reference.
+
+pub mod audit;
+pub mod cx;
+pub mod judgement;
+pub mod registry;
+
+pub use cx::{Cx, CxParts, Span, Undecided};
+pub use judgement::Judgement;
+pub use registry::{CHECKS, Check, Ran, find};

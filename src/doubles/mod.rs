@@ -1,1 +1,10 @@
 //! Stand-ins for the backends a target calls. They log, delay, fail, cut, hold and script; they never judge.
+
+mod behaviour;
+mod double;
+mod ledger;
+mod server;
+
+pub use behaviour::{Behaviour, Point};
+pub use double::{Double, HeldTooFew, Kind};
+pub use ledger::{Call, Effect};

@@ -1,2 +1,18 @@
 //! Targets: how a system under test is started, killed, restarted and talked to.
 //! The only folder that spawns processes. It decides nothing about right and wrong.
+
+pub mod ask;
+pub mod client;
+pub mod incident;
+pub mod instance;
+pub mod keys;
+pub mod launcher;
+pub mod listening;
+
+pub use ask::{Answer, Ask, Exchange};
+pub use client::Client;
+pub use incident::{Incident, Incidents};
+pub use instance::{Instance, StopError};
+pub use keys::{Credential, Keys};
+pub use launcher::{Launcher, Setup, StartError};
+pub use listening::Listening;

@@ -1,0 +1,3 @@
+//! Gates about the audit chains.
+
+pub mod audit_chain_present;

@@ -1,0 +1,160 @@
+//! The list of checks, and what makes one of a module with `Evidence`, `judge` and `drive`:
+//! deadlines and panics are caught here, so that what was recorded is judged in any case.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::cx::{Cx, Undecided};
+use super::judgement::Judgement;
+use crate::target::Incident;
+
+/// The version of [`Recorded`].
+const RECORD_VERSION: u32 = 1;
+
+/// What a drive left behind.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Everything a judge needs, as it is stored.
+    pub evidence: Value,
+    /// Why the drive stopped early, if it did.
+    pub undecided: Option<String>,
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
+
+/// A gate's check.
+pub struct Check {
+    /// The gate's name.
+    pub gate: &'static str,
+    /// Where the code is.
+    pub file: &'static str,
+    run: for<'a> fn(&'a mut Cx, Duration) -> Running<'a>,
+    judge: fn(&Value) -> Result<Judgement, String>,
+}
+
+impl Check {
+    /// Drives the target. Never fails: a deadline, a panic and an [`Undecided`] end the drive
+    /// early, and what was recorded until then is kept.
+    pub async fn run(&self, cx: &mut Cx, deadline: Duration) -> Ran {
+        (self.run)(cx, deadline).await
+    }
+
+    /// Judges stored evidence. Pure: the same evidence gives the same judgement.
+    ///
+    /// # Errors
+    /// When this is no evidence of this check.
+    pub fn judge(&self, evidence: &Value) -> Result<Judgement, String> {
+        (self.judge)(evidence)
+    }
+}
+
+/// The evidence file: what the drive recorded, and what the targets did unasked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Recorded<E> {
+    version: u32,
+    gate: String,
+    incidents: Vec<Incident>,
+    seen: E,
+}
+
+/// One row of [`CHECKS`]: the gate's name, its file and its module.
+macro_rules! check {
+    ($gate:literal, $file:literal, $($module:ident)::+) => {
+        Check {
+            gate: $gate,
+            file: $file,
+            run: |cx, deadline| {
+                Box::pin(async move {
+                    let mut seen = $($module)::+::Evidence::default();
+                    let stopped = supervise(deadline, $($module)::+::drive(cx, &mut seen)).await;
+                    ran($gate, cx, seen, stopped)
+                })
+            },
+            judge: |evidence| judged($gate, evidence, $($module)::+::judge),
+        }
+    };
+}
+
+/// Every check there is, in the order of the gates.
+pub const CHECKS: &[Check] = &[check!(
+    "audit-chain-present",
+    "src/checks/audit/audit_chain_present.rs",
+    super::audit::audit_chain_present
+)];
+
+/// The check of this gate.
+#[must_use]
+pub fn find(gate: &str) -> Option<&'static Check> {
+    CHECKS.iter().find(|check| check.gate == gate)
+}
+
+/// Runs a drive under its deadline; tells why it ended early.
+async fn supervise(
+    deadline: Duration,
+    drive: impl Future<Output = Result<(), Undecided>>,
+) -> Option<String> {
+    let guarded = AssertUnwindSafe(drive).catch_unwind();
+    match tokio::time::timeout(deadline, guarded).await {
+        Ok(Ok(Ok(()))) => None,
+        Ok(Ok(Err(Undecided(why)))) => Some(why),
+        Ok(Err(panic)) => Some(format!("the check panicked: {}", words(panic.as_ref()))),
+        Err(_) => Some(format!(
+            "not done within its deadline of {} s",
+            deadline.as_secs()
+        )),
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}
+
+fn ran<E: Serialize>(gate: &str, cx: &Cx, seen: E, undecided: Option<String>) -> Ran {
+    let recorded = Recorded {
+        version: RECORD_VERSION,
+        gate: gate.to_owned(),
+        incidents: cx.incidents(),
+        seen,
+    };
+    match serde_json::to_value(recorded) {
+        Ok(evidence) => Ran {
+            evidence,
+            undecided,
+        },
+        Err(error) => Ran {
+            evidence: Value::Null,
+            undecided: Some(format!("the evidence cannot be written: {error}")),
+        },
+    }
+}
+
+fn judged<E: DeserializeOwned>(
+    gate: &str,
+    evidence: &Value,
+    judge: fn(&E) -> Judgement,
+) -> Result<Judgement, String> {
+    let recorded: Recorded<E> = serde_path_to_error::deserialize(evidence)
+        .map_err(|error| format!("this is no evidence of {gate}: {error}"))?;
+    if recorded.version != RECORD_VERSION || recorded.gate != gate {
+        return Err(format!(
+            "evidence version {} of {}, expected {RECORD_VERSION} of {gate}",
+            recorded.version, recorded.gate
+        ));
+    }
+    let mut judgement = judge(&recorded.seen);
+    judgement
+        .violations
+        .extend(recorded.incidents.iter().map(ToString::to_string));
+    Ok(judgement)
+}

@@ -1,0 +1,262 @@
+//! A running target: killed, stopped, started again on the same data, asked whether it lives.
+//! Whatever happens, its whole process group is gone when the instance is dropped.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::process::Child;
+
+use super::client::{Client, Line};
+use super::incident::Incident;
+use super::keys::Credential;
+use super::launcher::{Plan, Running, Setup, StartError, spawn, write_config};
+use super::listening::Listening;
+use crate::base::files::write_atomically;
+
+/// How long a target may take to end after SIGTERM.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a target could not be stopped as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// There is no process of ours: it is remote, or it was stopped before.
+    #[error("there is no process to stop")]
+    NoProcess,
+    /// SIGTERM was not enough; it was killed.
+    #[error("still running {} ms after SIGTERM", .0.as_millis())]
+    StillRunning(Duration),
+    /// The system refused.
+    #[error("cannot wait for the target: {0}")]
+    Wait(#[from] io::Error),
+}
+
+/// A target that was started, and may have been stopped since.
+pub struct Instance {
+    plan: Option<Plan>,
+    setup: Setup,
+    line: Arc<Line>,
+    process: Option<Running>,
+    /// How the last process ended.
+    ended: Option<ExitStatus>,
+}
+
+impl Instance {
+    pub(super) fn running(plan: Plan, setup: Setup, running: Running) -> Self {
+        let line = Self::line(&setup, running.listening.clone());
+        Self {
+            plan: Some(plan),
+            setup,
+            line,
+            process: Some(running),
+            ended: None,
+        }
+    }
+
+    pub(super) fn remote(listening: Listening, setup: Setup) -> Self {
+        let line = Self::line(&setup, listening);
+        Self {
+            plan: None,
+            setup,
+            line,
+            process: None,
+            ended: None,
+        }
+    }
+
+    fn line(setup: &Setup, listening: Listening) -> Arc<Line> {
+        let seed = setup.seed.child("correlation ids");
+        Arc::new(Line::new(listening, setup.keys.clone(), setup.clock, seed))
+    }
+
+    /// Addresses, databases and chains, as the running process printed them.
+    #[must_use]
+    pub fn listening(&self) -> Arc<Listening> {
+        self.line.listening()
+    }
+
+    /// A client under this credential. It survives restarts of the instance.
+    #[must_use]
+    pub fn client(&self, credential: Credential) -> Client {
+        Client::new(Arc::clone(&self.line), credential)
+    }
+
+    /// The process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(|running| running.child.id())
+    }
+
+    /// What it was set up with, the current config included.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// How the process ended, if it did. An end that nobody asked for becomes an incident.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        if let Some(running) = &mut self.process
+            && let Ok(Some(status)) = running.child.try_wait()
+        {
+            self.setup.incidents.push(Incident::ExitedUnasked {
+                at_us: self.setup.clock.now_us(),
+                status: status.to_string(),
+                stderr_tail: running.stderr.tail(),
+            });
+            self.ended = Some(status);
+            self.process = None;
+        }
+        if self.process.is_some() {
+            None
+        } else {
+            self.ended
+        }
+    }
+
+    /// SIGKILL to the whole process group, and waits until the process is gone. Nothing to do
+    /// when it has ended already (which is then an incident).
+    ///
+    /// # Errors
+    /// [`StopError::NoProcess`] for a remote target.
+    pub async fn kill(&mut self) -> Result<(), StopError> {
+        if self.plan.is_none() {
+            return Err(StopError::NoProcess);
+        }
+        self.exited();
+        if let Some(mut running) = self.process.take() {
+            kill_group(&running.child);
+            self.ended = Some(running.child.wait().await?);
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end. One that does not come is an incident, and SIGKILL.
+    ///
+    /// # Errors
+    /// See [`StopError`].
+    pub async fn terminate(&mut self) -> Result<ExitStatus, StopError> {
+        self.exited();
+        let mut running = self.process.take().ok_or(StopError::NoProcess)?;
+        if let Some(pid) = pid_of(&running.child) {
+            // Gone in this instant: the wait below tells how.
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        match tokio::time::timeout(STOP_DEADLINE, running.child.wait()).await {
+            Ok(status) => {
+                let status = status?;
+                self.ended = Some(status);
+                Ok(status)
+            }
+            Err(_) => {
+                let error = StopError::StillRunning(STOP_DEADLINE);
+                let (at_us, why) = (self.setup.clock.now_us(), error.to_string());
+                self.setup
+                    .incidents
+                    .push(Incident::DidNotStop { at_us, why });
+                kill_group(&running.child);
+                self.ended = Some(running.child.wait().await?);
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the target's stdin, which tells it that its parent is gone, and waits for the end.
+    ///
+    /// # Errors
+    /// See [`StopError`].
+    pub async fn hang_up(&mut self) -> Result<ExitStatus, StopError> {
+        self.exited();
+        let running = self.process.as_mut().ok_or(StopError::NoProcess)?;
+        drop(running.stdin.take());
+        let status = tokio::time::timeout(STOP_DEADLINE, running.child.wait())
+            .await
+            .map_err(|_| StopError::StillRunning(STOP_DEADLINE))??;
+        self.process = None;
+        self.ended = Some(status);
+        Ok(status)
+    }
+
+    /// Starts it again on the same data directory, after it was stopped. Clients find the new
+    /// ports. A start that fails through the target is an incident.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    ///
+    /// # Panics
+    /// When it is still running: two processes must never share a data directory.
+    pub async fn start_again(&mut self) -> Result<(), StartError> {
+        self.exited();
+        assert!(
+            self.process.is_none(),
+            "the target is started again while it runs"
+        );
+        let plan = self.plan.clone().ok_or(StartError::Remote)?;
+        match spawn(&plan, &self.setup).await {
+            Ok(running) => {
+                self.line.moved(running.listening.clone());
+                self.process = Some(running);
+                self.ended = None;
+                Ok(())
+            }
+            Err(error) => {
+                if error.by_target() {
+                    let (at_us, why) = (self.setup.clock.now_us(), error.to_string());
+                    self.setup
+                        .incidents
+                        .push(Incident::DidNotStart { at_us, why });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Like [`Instance::start_again`], with another complete config.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_again_with(&mut self, config: Value) -> Result<(), StartError> {
+        self.setup.config = config;
+        write_config(&self.setup)?;
+        self.start_again().await
+    }
+
+    /// Replaces the config file of the running target, in one rename.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn edit_config(&mut self, config: Value) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&config).expect("a JSON value can be written");
+        write_atomically(&self.setup.config_file(), &text)?;
+        self.setup.config = config;
+        Ok(())
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.exited();
+        if let Some(running) = &self.process {
+            // kill_on_drop ends and reaps the child; its own children are in its group.
+            kill_group(&running.child);
+        }
+    }
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .map(Pid::from_raw)
+}
+
+/// SIGKILL to the process group of a child that is not reaped yet (so its id is still its own).
+pub(super) fn kill_group(child: &Child) {
+    if let Some(group) = pid_of(child) {
+        // Gone already is what is wanted.
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+}

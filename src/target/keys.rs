@@ -1,0 +1,135 @@
+//! The credentials a harness makes for its target: two operators, an observer and the service
+//! token. The target only ever sees the hashes of the keys; evidence only ever sees the names.
+
+use serde_json::{Value, json};
+
+use crate::base::json::sha256_hex;
+use crate::base::{Seed, random_id};
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Operator `op-1` or `op-2`.
+    Operator(u8),
+    /// Observer `ob-1`.
+    Observer,
+    /// The service token, as one service shows it to another.
+    Service,
+    /// No credentials at all.
+    None,
+    /// This text as the bearer key, known to the target or not.
+    Raw(String),
+}
+
+impl Credential {
+    /// The actor and role that an audit entry of this credential's request names, if it is one
+    /// that the harness made.
+    #[must_use]
+    pub fn actor(&self) -> Option<(String, &'static str)> {
+        match self {
+            Self::Operator(number) => Some((format!("op-{number}"), "operator")),
+            Self::Observer => Some(("ob-1".to_owned(), "observer")),
+            Self::Service => Some(("_service".to_owned(), "operator")),
+            Self::None | Self::Raw(_) => None,
+        }
+    }
+
+    /// What evidence shows instead of the secret.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Operator(number) => format!("<op-{number}>"),
+            Self::Observer => "<ob-1>".to_owned(),
+            Self::Service => "<service token>".to_owned(),
+            Self::None => "<none>".to_owned(),
+            Self::Raw(_) => "<raw>".to_owned(),
+        }
+    }
+}
+
+/// The secrets behind the credentials, made from a seed.
+#[derive(Clone)]
+pub struct Keys {
+    operators: [String; 2],
+    observer: String,
+    service: String,
+}
+
+impl Keys {
+    /// The keys of this seed.
+    #[must_use]
+    pub fn new(seed: Seed) -> Self {
+        let mut rng = seed.child("keys").rng();
+        let mut key = |prefix: &str| {
+            let head = random_id(prefix, &mut rng);
+            random_id(&head, &mut rng)
+        };
+        Self {
+            operators: [key("key_"), key("key_")],
+            observer: key("key_"),
+            service: key("svc_"),
+        }
+    }
+
+    /// The key file that the target is given.
+    #[must_use]
+    pub fn file(&self) -> Value {
+        let row = |actor: &str, role: &str, key: &str| json!({"actor_id": actor, "role": role, "key_sha256": sha256_hex(key.as_bytes())});
+        json!({
+            "service_token": self.service,
+            "operators": [
+                row("op-1", "operator", &self.operators[0]),
+                row("op-2", "operator", &self.operators[1]),
+                row("ob-1", "observer", &self.observer),
+            ],
+        })
+    }
+
+    /// The header that carries the credential: name and value; none for [`Credential::None`].
+    #[must_use]
+    pub fn header(&self, credential: &Credential) -> Option<(&'static str, String)> {
+        let key = match credential {
+            Credential::Operator(2) => &self.operators[1],
+            Credential::Operator(_) => &self.operators[0],
+            Credential::Observer => &self.observer,
+            Credential::Service => return Some(("x-service-token", self.service.clone())),
+            Credential::Raw(text) => text,
+            Credential::None => return None,
+        };
+        Some(("authorization", format!("Bearer {key}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Credential, Keys};
+    use crate::base::Seed;
+    use crate::base::json::sha256_hex;
+
+    #[test]
+    fn the_file_holds_hashes_of_distinct_keys_and_never_a_key() {
+        let keys = Keys::new(Seed(3));
+        let file = keys.file();
+        let text = file.to_string();
+        let mut seen = Vec::new();
+        for (row, who) in [
+            Credential::Operator(1),
+            Credential::Operator(2),
+            Credential::Observer,
+        ]
+        .iter()
+        .enumerate()
+        {
+            let (_, value) = keys.header(who).unwrap();
+            let key = value.strip_prefix("Bearer ").unwrap().to_owned();
+            assert_eq!(
+                file["operators"][row]["key_sha256"],
+                sha256_hex(key.as_bytes())
+            );
+            assert!(!text.contains(&key));
+            assert!(!seen.contains(&key));
+            seen.push(key);
+        }
+        assert_eq!(keys.header(&Credential::None), None);
+    }
+}

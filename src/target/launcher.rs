@@ -1,0 +1,340 @@
+//! Starts a target and waits until it says that it is ready. A target that will not start is
+//! reported with its exit status and the last lines of its stderr.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::incident::Incidents;
+use super::instance::Instance;
+use super::keys::Keys;
+use super::listening::Listening;
+use crate::base::files::write_atomically;
+use crate::base::{Clock, Seed};
+use crate::model::target_spec::{TargetKind, TargetSpec};
+
+/// How long a target may take from its start to its ready line.
+pub const START_DEADLINE: Duration = Duration::from_secs(30);
+/// How much of stderr is shown.
+const STDERR_TAIL_BYTES: usize = 2000;
+
+/// Starts targets of one specification.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    /// Our own binary.
+    pub binary: PathBuf,
+    /// Which target.
+    pub spec: TargetSpec,
+}
+
+/// What one target is started with.
+#[derive(Clone)]
+pub struct Setup {
+    /// A folder of its own: `config.json`, `keys.json`, `stderr.log` and `data/` go here.
+    pub dir: PathBuf,
+    /// The complete config.
+    pub config: Value,
+    /// Arguments after those of the specification.
+    pub args: Vec<String>,
+    /// Environment variables beside the inherited ones (of which `SONIA_*` are removed).
+    pub env: BTreeMap<String, String>,
+    /// The credentials that the key file holds.
+    pub keys: Keys,
+    /// The clock of the run.
+    pub clock: Clock,
+    /// Where correlation ids come from.
+    pub seed: Seed,
+    /// Where incidents go.
+    pub incidents: Incidents,
+}
+
+impl Setup {
+    /// The key file; the config's `auth.key_file` should name it.
+    #[must_use]
+    pub fn key_file(dir: &Path) -> PathBuf {
+        dir.join("keys.json")
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(dir: &Path) -> PathBuf {
+        dir.join("data")
+    }
+
+    pub(super) fn config_file(&self) -> PathBuf {
+        self.dir.join("config.json")
+    }
+
+    fn stderr_log(&self) -> PathBuf {
+        self.dir.join("stderr.log")
+    }
+}
+
+/// Why a target did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The binary could not be run at all.
+    #[error("cannot run {binary}: {source}", binary = .binary.display())]
+    Spawn {
+        /// The binary.
+        binary: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the target's folder could not be written.
+    #[error("cannot write {path}: {source}", path = .path.display())]
+    Files {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("exited before it was ready ({status}); stderr: {stderr_tail}")]
+    Exited {
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines it wrote to stderr.
+        stderr_tail: String,
+    },
+    /// It lives and says nothing.
+    #[error("no {what} line within {} ms; stderr: {stderr_tail}", waited.as_millis())]
+    Silent {
+        /// `listening` or `ready`.
+        what: &'static str,
+        /// The bound.
+        waited: Duration,
+        /// The last lines it wrote to stderr.
+        stderr_tail: String,
+    },
+    /// It said something else.
+    #[error("`{line}` is no {what} line: {why}")]
+    Garbled {
+        /// `listening` or `ready`.
+        what: &'static str,
+        /// What it printed.
+        line: String,
+        /// Why that is not it.
+        why: String,
+    },
+    /// A remote target cannot be started.
+    #[error("a remote target is not ours to start")]
+    Remote,
+}
+
+impl StartError {
+    /// Whether this is something the target did, and not trouble of the harness.
+    #[must_use]
+    pub fn by_target(&self) -> bool {
+        matches!(
+            self,
+            Self::Exited { .. } | Self::Silent { .. } | Self::Garbled { .. }
+        )
+    }
+}
+
+impl Launcher {
+    /// Starts a target and waits for its ready line; a remote one is only addressed.
+    ///
+    /// # Errors
+    /// See [`StartError`]. The process is gone then.
+    pub async fn start(&self, setup: Setup) -> Result<Instance, StartError> {
+        match &self.spec.kind {
+            TargetKind::Remote { url } => Ok(Instance::remote(Listening::remote(url), setup)),
+            TargetKind::Embedded { args } => {
+                let keys = Setup::key_file(&setup.dir);
+                write(&keys, setup.keys.file().to_string().as_bytes())?;
+                let plan = Plan {
+                    binary: self.binary.clone(),
+                    args: args.clone(),
+                };
+                write_config(&setup)?;
+                let running = spawn(&plan, &setup).await?;
+                Ok(Instance::running(plan, setup, running))
+            }
+        }
+    }
+}
+
+/// How the process is made, again at each restart.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    binary: PathBuf,
+    args: Vec<String>,
+}
+
+/// A process that is ready.
+pub(super) struct Running {
+    pub(super) child: Child,
+    /// Held open: its closing tells the target that its parent is gone.
+    pub(super) stdin: Option<ChildStdin>,
+    pub(super) listening: Listening,
+    pub(super) stderr: Stderr,
+}
+
+/// The stderr of one start: the file, and where this start's part begins.
+#[derive(Clone, Debug)]
+pub(super) struct Stderr {
+    path: PathBuf,
+    from: u64,
+}
+
+impl Stderr {
+    /// The last lines, at most [`STDERR_TAIL_BYTES`].
+    pub(super) fn tail(&self) -> String {
+        let bytes = std::fs::read(&self.path).unwrap_or_default();
+        let from = usize::try_from(self.from)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        let from = from.max(bytes.len().saturating_sub(STDERR_TAIL_BYTES));
+        String::from_utf8_lossy(&bytes[from..])
+            .trim_end()
+            .to_owned()
+    }
+}
+
+pub(super) fn write_config(setup: &Setup) -> Result<(), StartError> {
+    let text = serde_json::to_vec_pretty(&setup.config).expect("a JSON value can be written");
+    write(&setup.config_file(), &text)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StartError> {
+    write_atomically(path, bytes).map_err(|source| StartError::Files {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Starts the process and waits for its two lines.
+pub(super) async fn spawn(plan: &Plan, setup: &Setup) -> Result<Running, StartError> {
+    let data = Setup::data(&setup.dir);
+    std::fs::create_dir_all(&data).map_err(|source| StartError::Files {
+        path: data.clone(),
+        source,
+    })?;
+    let log = setup.stderr_log();
+    let (file, from) = open_log(&log).map_err(|source| StartError::Files {
+        path: log.clone(),
+        source,
+    })?;
+    let stderr = Stderr { path: log, from };
+    let mut command = Command::new(&plan.binary);
+    command
+        .arg("serve")
+        .arg("--data")
+        .arg(&data)
+        .arg("--config")
+        .arg(setup.config_file());
+    command
+        .arg("--with-parent")
+        .args(&plan.args)
+        .args(&setup.args);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SONIA_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(&setup.env).process_group(0).kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(file);
+    let mut child = command.spawn().map_err(|source| StartError::Spawn {
+        binary: plan.binary.clone(),
+        source,
+    })?;
+    // Taken, not left in the child: waiting for a child closes the stdin that it holds.
+    let stdin = child.stdin.take();
+    let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    let listening = match ready(&mut lines, &mut child, &stderr).await {
+        Ok(listening) => listening,
+        Err(error) => {
+            super::instance::kill_group(&child);
+            // Reaped here, so that no error leaves a process behind.
+            let _ = child.wait().await;
+            return Err(error);
+        }
+    };
+    tokio::spawn(drain(lines));
+    Ok(Running {
+        child,
+        stdin,
+        listening,
+        stderr,
+    })
+}
+
+fn open_log(path: &Path) -> io::Result<(std::fs::File, u64)> {
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path)?;
+    let from = file.metadata()?.len();
+    Ok((file, from))
+}
+
+/// The target must never block on a full pipe.
+async fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
+    while let Ok(Some(_)) = lines.next_line().await {}
+}
+
+async fn ready(
+    lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>,
+    child: &mut Child,
+    stderr: &Stderr,
+) -> Result<Listening, StartError> {
+    let end = tokio::time::Instant::now() + START_DEADLINE;
+    let line = next(lines, child, stderr, "listening", end).await?;
+    let listening = Listening::parse(&line).map_err(|why| StartError::Garbled {
+        what: "listening",
+        line,
+        why,
+    })?;
+    let line = next(lines, child, stderr, "ready", end).await?;
+    match serde_json::from_str::<Value>(&line) {
+        Ok(value) if value["event"] == "ready" => Ok(listening),
+        Ok(_) => Err(StartError::Garbled {
+            what: "ready",
+            line,
+            why: "another event".to_owned(),
+        }),
+        Err(error) => Err(StartError::Garbled {
+            what: "ready",
+            line,
+            why: error.to_string(),
+        }),
+    }
+}
+
+async fn next(
+    lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>,
+    child: &mut Child,
+    stderr: &Stderr,
+    what: &'static str,
+    end: tokio::time::Instant,
+) -> Result<String, StartError> {
+    let silent = || StartError::Silent {
+        what,
+        waited: START_DEADLINE,
+        stderr_tail: stderr.tail(),
+    };
+    match tokio::time::timeout_at(end, lines.next_line()).await {
+        Ok(Ok(Some(line))) => Ok(line),
+        // Its stdout is closed: it is ending, or it never will.
+        Ok(Ok(None) | Err(_)) => match tokio::time::timeout_at(end, child.wait()).await {
+            Ok(Ok(status)) => Err(StartError::Exited {
+                status,
+                stderr_tail: stderr.tail(),
+            }),
+            Ok(Err(_)) | Err(_) => Err(silent()),
+        },
+        Err(_) => Err(silent()),
+    }
+}
