@@ -1,2 +1,30 @@
 //! The SONIA contract as a client sees it: answers, audit entries and proofs, and their verification.
 //! Written from the contract's text and `fixtures/contract/` alone; it never sees the reference.
+
+pub mod answers;
+pub mod audit;
+pub mod effects;
+pub mod events;
+#[cfg(test)]
+mod samples;
+pub mod slo;
+
+pub use answers::{
+    Action, Actor, Body, Decided, Execution, Fault, Pending, Refusal, SessionAnswer, ToolCall,
+    TurnAnswer,
+};
+pub use audit::{AuditEntry, Export, Flaw, Proof, verify_entries, verify_export};
+pub use effects::{Effect, effects};
+pub use events::Event;
+pub use slo::SloStatus;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Reads a body as `T`; fields that `T` does not name are let be, as a client must.
+///
+/// # Errors
+/// Where and why the body is none: `tool_calls[1].fence_token: invalid type: string ...`.
+pub fn read<T: DeserializeOwned>(body: &Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(body).map_err(|error| error.to_string())
+}

@@ -1,0 +1,445 @@
+//! The bodies of answers, of 2xx and of refusals.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What every answer has around its own fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Body<T> {
+    /// True on 2xx, false on a refusal.
+    pub ok: bool,
+    /// The fields of the route.
+    #[serde(flatten)]
+    pub data: T,
+    /// The correlation id of the request.
+    pub correlation_id: String,
+}
+
+/// `error` of a refusal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// `UPPER_SNAKE`.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// By code.
+    pub details: Value,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub error: Fault,
+}
+
+/// `GET /healthz`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// True when ready.
+    pub ok: bool,
+    /// The service's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The pin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract_version: Option<String>,
+    /// `starting` before it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// `GET /version`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// The service's name.
+    pub service: String,
+    /// The release.
+    pub version: String,
+    /// The pin.
+    pub contract_version: String,
+}
+
+/// `GET /status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The service's name.
+    pub service: String,
+    /// Whether credentials are required.
+    pub auth_posture: String,
+    /// The effective config, secrets redacted.
+    pub config: Value,
+    /// The stages of the last start, in order.
+    pub restore: Vec<RestoreStage>,
+    /// Depths by queue.
+    pub queues: BTreeMap<String, u64>,
+    /// Counts since the start.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A stage of the restore.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestoreStage {
+    /// Its name.
+    pub stage: String,
+    /// Rows restored.
+    pub rows: u64,
+    /// How long it took.
+    pub duration_ms: f64,
+}
+
+/// A session, created or read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionAnswer {
+    /// `ses_...`.
+    pub session_id: String,
+    /// Whose it is.
+    pub user_id: String,
+    /// The caller's conversation.
+    pub conversation_id: String,
+    /// The profile.
+    pub profile: Option<String>,
+    /// The caller's own.
+    pub metadata: Value,
+    /// `active`, `closed`, `expired`.
+    pub state: String,
+    /// Turns so far.
+    pub turn_count: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
+/// `DELETE /v3/sessions/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionClosed {
+    /// `ses_...`.
+    pub session_id: String,
+    /// `closed`.
+    pub state: String,
+}
+
+/// `POST /v3/turn`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnAnswer {
+    /// `trn_...`.
+    pub turn_id: String,
+    /// `ses_...`.
+    pub session_id: String,
+    /// What the model said.
+    pub assistant_text: String,
+    /// What became of the calls it asked for.
+    pub tool_calls: Vec<ToolCall>,
+    /// What the memory did.
+    pub memory: TurnMemory,
+    /// Milliseconds by stage.
+    pub latency: BTreeMap<String, f64>,
+    /// Its class and hash.
+    pub decision: TurnDecision,
+}
+
+/// A tool call of a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// None when the model named none.
+    pub tool_name: Option<String>,
+    /// None when the model gave none.
+    pub args: Option<Value>,
+    /// `executed`, `confirmation_required`, `blocked`, `malformed`, `failed`.
+    pub status: String,
+    /// Of an executed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<String>,
+    /// Of an executed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// Of a guarded one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation_id: Option<String>,
+    /// Of a guarded one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence_token: Option<i64>,
+    /// Of one that did not work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ToolError>,
+}
+
+/// What a turn's memory did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnMemory {
+    /// Memories written.
+    pub written: u64,
+    /// Memories read.
+    pub retrieved_count: u64,
+}
+
+/// The decision of a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnDecision {
+    /// Its class.
+    pub class: String,
+    /// SHA-256.
+    pub hash: String,
+}
+
+/// `GET /v3/confirmations/pending`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PendingList {
+    /// All pending ones.
+    pub confirmations: Vec<Pending>,
+}
+
+/// A pending confirmation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pending {
+    /// `cnf_...`.
+    pub confirmation_id: String,
+    /// `ses_...`.
+    pub session_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// Its arguments.
+    pub args: Value,
+    /// The current fence.
+    pub fence_token: i64,
+    /// Until it expires.
+    pub remaining_seconds: f64,
+}
+
+/// `GET /approvals` of eva-os.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approvals {
+    /// All pending ones.
+    pub approvals: Vec<Approval>,
+}
+
+/// A pending approval of eva-os.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// `apr_...`.
+    pub approval_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// Its arguments.
+    pub args: Value,
+    /// The current fence.
+    pub fence_token: i64,
+    /// Until it expires.
+    pub remaining_seconds: f64,
+}
+
+/// Who decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The actor.
+    pub actor_id: String,
+    /// In this role.
+    pub actor_role: String,
+    /// The service that acted for them.
+    pub via: Option<String>,
+}
+
+/// What a tool said went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolError {
+    /// `UPPER_SNAKE`.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+}
+
+/// The one run of an approved tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// `op_...`.
+    pub operation_id: String,
+    /// `succeeded` or `failed`.
+    pub status: String,
+    /// What the tool gave.
+    pub result: Value,
+    /// What went wrong.
+    pub error: Option<ToolError>,
+}
+
+/// A decision that won, on any of the three approval routes; exactly one id is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// On the confirmations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation_id: Option<String>,
+    /// On the actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_id: Option<String>,
+    /// On eva-os.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    /// `approved` or `denied`.
+    pub verdict: String,
+    /// Who decided.
+    pub decided_by: Actor,
+    /// The fence it was decided under.
+    pub fence_token: i64,
+    /// The run of an approved tool.
+    pub execution: Option<Execution>,
+    /// The state of an action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+impl Decided {
+    /// The id, whichever route it is of.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        let ids = [&self.confirmation_id, &self.action_id, &self.approval_id];
+        ids.into_iter().flatten().next().map_or("", String::as_str)
+    }
+}
+
+/// `details` of a 409 ALREADY_DECIDED: the winner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Winner {
+    /// `approved` or `denied`.
+    pub verdict: String,
+    /// Who decided.
+    pub decided_by: Actor,
+    /// The fence it was decided under.
+    pub fence_token: i64,
+}
+
+/// A reissue, on any of the three approval routes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reissued {
+    /// On the confirmations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation_id: Option<String>,
+    /// On the actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_id: Option<String>,
+    /// On eva-os.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    /// The new fence.
+    pub fence_token: i64,
+    /// Until it expires.
+    pub remaining_seconds: f64,
+}
+
+/// `POST /v3/actions/plan` and `GET /v3/actions/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActionAnswer {
+    /// The action.
+    pub action: Action,
+}
+
+/// `GET /v3/actions`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Actions {
+    /// All of them.
+    pub actions: Vec<Action>,
+}
+
+/// An action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// `act_...`.
+    pub action_id: String,
+    /// The tool.
+    pub intent: String,
+    /// Its arguments.
+    pub params: Value,
+    /// `ses_...`.
+    pub session_id: String,
+    /// `planned` ... `timeout`.
+    pub state: String,
+    /// `safe`, `guarded`, `blocked`.
+    pub risk: String,
+    /// Whether it never runs.
+    pub dry_run: bool,
+    /// The current fence.
+    pub fence_token: Option<i64>,
+    /// Until it expires.
+    pub remaining_seconds: Option<f64>,
+    /// `approved` or `denied`.
+    pub verdict: Option<String>,
+    /// Who decided.
+    pub decided_by: Option<Actor>,
+    /// Its one run.
+    pub execution: Option<Execution>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// `POST /gate-tool-call` of eva-os.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GateDecision {
+    /// `approved`, `denied`, `approval_required`.
+    pub decision: String,
+    /// Of one that needs approval.
+    pub approval_id: Option<String>,
+    /// Of one that needs approval.
+    pub fence_token: Option<i64>,
+    /// Of one that needs approval.
+    pub remaining_seconds: Option<f64>,
+}
+
+/// `POST /execute` of openclaw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Executed {
+    /// `op_...`.
+    pub operation_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// `safe` or `guarded`.
+    pub risk: String,
+    /// `succeeded`.
+    pub status: String,
+    /// What the tool gave.
+    pub result: Value,
+}
+
+/// `POST /store` of the memory-engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// `mem_...`.
+    pub id: String,
+    /// The memory's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `low`, `normal`, ...
+    pub priority: String,
+}
+
+/// `GET /recall/{id}` of the memory-engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// `mem_...`.
+    pub id: String,
+    /// The memory's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The text.
+    pub content: String,
+    /// The caller's own.
+    pub metadata: Value,
+    /// `low`, `normal`, ...
+    pub priority: String,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// `POST /v1/vision/frames`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    /// `frm_...`.
+    pub frame_id: String,
+    /// `ses_...`.
+    pub session_id: String,
+}
