@@ -1,9 +1,26 @@
 //! Runtime SLO automation: traffic is sampled in windows, N breached windows in a row degrade the
 //! service, M healthy ones end it.
 //!
-//! `window` and `machine` are pure. `feed` connects them to running operations and to the
-//! gateway's database. Nothing outside can force the mode: there is no reset.
+//! `window` and `machine` are pure. `feed` connects them to running operations and to a ledger.
+//! Nothing outside can force the mode: there is no reset.
+//!
+//! A turn uses it like this; the sample is in its window before the answer leaves:
+//!
+//! ```ignore
+//! let operation = slo.begin();
+//! let (answer, took) = operation.measure("model", call_the_model()).await;
+//! operation.stage("tool", tools_took);
+//! operation.end().await;
+//! ```
 
+pub mod feed;
 pub mod machine;
+mod operation;
 pub mod settings;
+pub mod status;
+mod ticker;
 pub mod window;
+
+pub use feed::{Shed, Slo};
+pub use operation::Operation;
+pub use settings::ShedKind;
