@@ -6,6 +6,8 @@ pub mod files;
 pub mod ids;
 pub mod json;
 pub mod seed;
+pub mod source;
+pub mod tree;
 
 pub use clock::Clock;
 pub use ids::random_id;

@@ -26,9 +26,16 @@ mod tests {
 
     #[test]
     fn the_same_files_give_the_same_digest() {
-        let files = [("src/lib.rs", "a"), ("gates/v1.toml", "b"), ("Cargo.toml", "c")];
+        let files = [
+            ("src/lib.rs", "a"),
+            ("gates/v1.toml", "b"),
+            ("Cargo.toml", "c"),
+        ];
         let reversed = [files[2], files[1], files[0]];
-        assert_eq!(digest(tree(&files).path()).unwrap(), digest(tree(&reversed).path()).unwrap());
+        assert_eq!(
+            digest(tree(&files).path()).unwrap(),
+            digest(tree(&reversed).path()).unwrap()
+        );
     }
 
     #[test]
@@ -49,12 +56,19 @@ mod tests {
     #[test]
     fn what_does_not_decide_a_gate_does_not_count() {
         let clean = digest(tree(&[("src/a.rs", "a")]).path()).unwrap();
-        let beside = tree(&[("src/a.rs", "a"), ("README.md", "r"), ("releases/v1/x.json", "{}")]);
+        let beside = tree(&[
+            ("src/a.rs", "a"),
+            ("README.md", "r"),
+            ("releases/v1/x.json", "{}"),
+        ]);
         assert_eq!(digest(beside.path()).unwrap(), clean);
     }
 
     #[test]
     fn the_binary_holds_the_digest_of_the_sources_it_was_built_from() {
-        assert_eq!(DIGEST, digest(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap());
+        assert_eq!(
+            DIGEST,
+            digest(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap()
+        );
     }
 }

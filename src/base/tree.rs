@@ -19,7 +19,12 @@ pub fn digest(root: &Path) -> io::Result<String> {
     for folder in FOLDERS {
         collect(&root.join(folder), &mut files)?;
     }
-    files.extend(FILES.iter().map(|name| root.join(name)).filter(|path| path.is_file()));
+    files.extend(
+        FILES
+            .iter()
+            .map(|name| root.join(name))
+            .filter(|path| path.is_file()),
+    );
     digest_of(root, files)
 }
 
@@ -32,8 +37,10 @@ pub fn digest_of_folder(folder: &Path) -> io::Result<String> {
 
 /// Digest of named contents, as if they were the files of a folder.
 pub fn digest_of_contents<'a>(contents: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
-    let mut lines: Vec<String> =
-        contents.into_iter().map(|(path, bytes)| line(path, bytes)).collect();
+    let mut lines: Vec<String> = contents
+        .into_iter()
+        .map(|(path, bytes)| line(path, bytes))
+        .collect();
     lines.sort();
     hex(&Sha256::digest(lines.concat()))
 }
@@ -41,12 +48,18 @@ pub fn digest_of_contents<'a>(contents: impl IntoIterator<Item = (&'a str, &'a [
 fn digest_of(root: &Path, files: Vec<PathBuf>) -> io::Result<String> {
     let mut contents = Vec::with_capacity(files.len());
     for path in files {
-        let inside = path.strip_prefix(root).expect("every file collected is below the root");
+        let inside = path
+            .strip_prefix(root)
+            .expect("every file collected is below the root");
         // Forward slashes on every platform: the digest names the sources, not the machine.
         let name: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
         contents.push((name.join("/"), fs::read(&path)?));
     }
-    Ok(digest_of_contents(contents.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))))
+    Ok(digest_of_contents(
+        contents
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), bytes.as_slice())),
+    ))
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
