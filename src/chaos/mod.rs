@@ -4,6 +4,14 @@
 //! Nothing here knows a gate or decides a release: links break, storms race, histories record, and
 //! [`linear::check`] says whether a history has an explanation.
 
+pub mod bounds;
 pub mod history;
 pub mod linear;
+pub mod link;
 pub mod specs;
+pub mod storm;
+
+pub use bounds::clopper_pearson_upper;
+pub use history::overlapping_pairs;
+pub use link::{Delay, Direction, Faults, Link};
+pub use storm::storm;
