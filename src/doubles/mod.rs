@@ -4,6 +4,8 @@ mod behaviour;
 mod double;
 mod ledger;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use behaviour::{Behaviour, Point};
 pub use double::{Double, HeldTooFew, Kind};

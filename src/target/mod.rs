@@ -8,6 +8,8 @@ pub mod instance;
 pub mod keys;
 pub mod launcher;
 pub mod listening;
+#[cfg(test)]
+mod tests;
 
 pub use ask::{Answer, Ask, Exchange};
 pub use client::Client;
