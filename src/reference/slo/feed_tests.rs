@@ -267,6 +267,42 @@ async fn what_hangs_counts_with_its_age() {
 }
 
 #[tokio::test]
+async fn a_stage_that_hangs_counts_and_one_that_has_ended_does_not() {
+    let thresholds = json!({"model": {"p99": 400}});
+    let patch = [("thresholds", thresholds), ("window_max_samples", json!(0))];
+    for (hangs, class) in [(true, "breach"), (false, "healthy")] {
+        let bench = Bench::new(&patch);
+        let operation = bench.slo.begin();
+        let mut stage = Box::pin(operation.measure("model", async {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+        }));
+        tokio::select! {
+            biased;
+            _ = &mut stage => {}
+            () = std::future::ready(()) => {}
+        }
+        bench.traffic(2, 10).await;
+        bench.pass(1000);
+        bench.slo.tick().await;
+        assert_eq!(bench.events(), [class]);
+    }
+}
+
+#[tokio::test]
+async fn what_hangs_needs_no_probes_to_be_counted() {
+    let bench = Bench::new(&[]);
+    bench.breach().await;
+    bench.breach().await;
+    let _hanging = [bench.slo.begin(), bench.slo.begin()];
+    bench.pass(1000);
+    bench.slo.tick().await;
+    assert_eq!(bench.events().last(), Some(&"breach"));
+    assert_eq!(bench.backend.calls.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn a_neutral_window_closes_silently() {
     let bench = Bench::new(&[]);
     bench.pass(1000);
@@ -301,6 +337,8 @@ async fn probes_end_a_degradation_without_clients() {
         ]
     );
     assert_eq!(bench.backend.calls.load(Ordering::Relaxed), 4);
+    // Two breached and two filled ones; the probes close theirs, and the ticker not another.
+    assert_eq!(bench.slo.status()["window"]["index"], 5);
 }
 
 #[tokio::test]
@@ -456,6 +494,7 @@ async fn the_status_is_true_at_every_moment() {
         .map(|b| b["index"].clone())
         .collect();
     assert_eq!(indexes, [3, 4, 5]);
+    assert_eq!(bench.slo.feed.applied(|applied| applied.history.len()), 3);
     bench.healthy().await;
     assert_eq!(bench.slo.status()["current_mode"], "recovering");
     assert_eq!(bench.slo.status()["clear_to_recover"], true);
