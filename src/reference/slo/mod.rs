@@ -16,6 +16,7 @@
 pub mod feed;
 pub mod machine;
 mod operation;
+pub mod persistence;
 pub mod probe;
 pub mod settings;
 pub mod status;
