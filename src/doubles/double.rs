@@ -58,6 +58,16 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// A probe asks for nothing and gets nothing to act on, whatever the script.
+    fn answer_to_probe(self) -> Value {
+        match self {
+            Self::Models => json!({"text": "", "tool_calls": []}),
+            Self::Tools => json!({"ok": true, "result": {}}),
+        }
+    }
+}
+
 type Script = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
 
 /// Fewer calls than awaited were held at the deadline.
@@ -281,7 +291,12 @@ async fn serve(
         Ok(call) => call,
         Err(status) => return plain(status, Body::empty()),
     };
-    let behaviour = *inner.behaviour();
+    let probe = call.probe;
+    let mut behaviour = *inner.behaviour();
+    if probe {
+        // Who waits for n held calls means calls of decisions. Slowness and failures it shares.
+        behaviour.hold = None;
+    }
     let index = inner.ledger().arrive(call);
     let mut visit = Visit {
         inner: Arc::clone(&inner),
@@ -302,6 +317,14 @@ async fn serve(
     if let Some(status) = refusal {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         return finish(visit, status, &json!({"error": status.as_u16()}), behaviour);
+    }
+    if probe {
+        return finish(
+            visit,
+            StatusCode::OK,
+            &inner.kind.answer_to_probe(),
+            behaviour,
+        );
     }
     let answer = inner.commit(index);
     if behaviour.hold == Some(Point::Committed) {
@@ -328,6 +351,7 @@ async fn read(inner: &Inner, request: Request<Body>) -> Result<Call, StatusCode>
         .await
         .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?
         .to_bytes();
+    let probe = headers.get("x-probe").is_some_and(|value| value == "true");
     let key = headers
         .get("idempotency-key")
         .map(|key| key.trim_matches('"').to_owned());
@@ -341,6 +365,7 @@ async fn read(inner: &Inner, request: Request<Body>) -> Result<Call, StatusCode>
         answered: false,
         answered_us: None,
         abandoned: false,
+        probe,
     })
 }
 

@@ -27,6 +27,8 @@ pub struct Call {
     pub answered_us: Option<u64>,
     /// Whether the caller's connection was gone before the answer.
     pub abandoned: bool,
+    /// Whether it is marked as a probe (`X-Probe: true`): it has no effect.
+    pub probe: bool,
 }
 
 /// One effect, and the calls that asked for it.
@@ -125,6 +127,7 @@ mod tests {
             answered: false,
             answered_us: None,
             abandoned: false,
+            probe: false,
         }
     }
 

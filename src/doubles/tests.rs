@@ -179,3 +179,26 @@ async fn a_slow_double_is_slow_before_the_effect() {
     let late = call.committed_us.unwrap() - call.at_us;
     assert!(late >= 30_000, "{late} us");
 }
+
+#[tokio::test]
+async fn a_probe_is_answered_slowly_too_and_has_no_effect_and_no_script() {
+    let models = Double::start(Kind::Models, Clock::start()).await.unwrap();
+    models.script(|_| json!({"text": "x", "tool_calls": [{"tool_name": "file.read"}]}));
+    models.behave(Behaviour {
+        delay_ms: 20,
+        ..Behaviour::hold(Point::Arrived)
+    });
+    let text = include_str!("../../fixtures/contract/doubles.json");
+    let samples: Value = serde_json::from_str(text).unwrap();
+    let sample = &samples["models"]["probe"];
+    let url = models.url() + "/chat";
+    let probe = reqwest::Client::new().post(url).header("x-probe", "true");
+    let answer = probe.json(&sample["request"]).send().await.unwrap();
+    assert_eq!(
+        answer.json::<Value>().await.unwrap(),
+        sample["answer"]["body"]
+    );
+    let call = &models.calls()[0];
+    assert!(call.probe && call.answered_us.unwrap() - call.at_us >= 20_000);
+    assert_eq!(models.effects(), Vec::new());
+}
