@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cx;
 pub mod judgement;
 pub mod registry;
+pub mod slo;
 
 pub use cx::{Cx, CxParts, Span, Undecided};
 pub use judgement::Judgement;

@@ -83,11 +83,28 @@ macro_rules! check {
 }
 
 /// Every check there is, in the order of the gates.
-pub const CHECKS: &[Check] = &[check!(
-    "audit-chain-present",
-    "src/checks/audit/audit_chain_present.rs",
-    super::audit::audit_chain_present
-)];
+pub const CHECKS: &[Check] = &[
+    check!(
+        "audit-chain-present",
+        "src/checks/audit/audit_chain_present.rs",
+        super::audit::audit_chain_present
+    ),
+    check!(
+        "recovery-exit-criteria",
+        "src/checks/slo/recovery_exit_criteria.rs",
+        super::slo::recovery_exit_criteria
+    ),
+    check!(
+        "slo-diagnostics-endpoint",
+        "src/checks/slo/slo_diagnostics_endpoint.rs",
+        super::slo::slo_diagnostics_endpoint
+    ),
+    check!(
+        "chaos-degrade-cycle",
+        "src/checks/slo/chaos_degrade_cycle.rs",
+        super::slo::chaos_degrade_cycle
+    ),
+];
 
 /// The check of this gate.
 #[must_use]

@@ -1,0 +1,228 @@
+//! v4.7/C5: latency degrades, its removal recovers, and a single spike does neither.
+//!
+//! Nothing but turns and latency: once the model's double answers late, once a link on the way to
+//! it delays the bytes. How many healthy windows the way back takes is not asked (C3 does), nor is
+//! the status route read: modes are seen by events and by what is shed and served.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::walk::{Verdict, Walk, counts};
+use crate::chaos::degrade::cycle::{
+    Injection, LEAST_BOUND, PATIENCE, TRIES, WINDOW_TURNS, Went, slo_by_count,
+};
+use crate::chaos::degrade::timeline::{Speed, Timeline, Work};
+use crate::chaos::degrade::{Change, Count, Cycle, Lane, Rules};
+use crate::checks::{Cx, Judgement, Undecided};
+use crate::doubles::{Double, Kind};
+
+/// Windows that an injection lasts at least: N of the contract's defaults.
+const SUSTAINED_WINDOWS: usize = 3;
+/// M of the defaults: patience with a recovery is counted in it.
+const RECOVER_WINDOWS: usize = 5;
+/// Fewest breached windows in a row that are no single spike.
+const NO_SPIKE: u32 = 2;
+/// What is probed: the first two are shed while degraded, the third never.
+const WORKS: [Work; 3] = [
+    Work::VisionFrame,
+    Work::MemoryWriteLow,
+    Work::MemoryWriteNormal,
+];
+
+/// What was seen of the two targets.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The model answers late.
+    pub double: Timeline,
+    /// The way to the model is slow.
+    pub wire: Timeline,
+}
+
+/// Both cycles against the specification, with any number of healthy windows for the way back.
+pub fn judge(seen: &Evidence) -> Judgement {
+    let mut judgement = Judgement::default();
+    let mut told = Vec::new();
+    for (name, line) in [("double", &seen.double), ("wire", &seen.wire)] {
+        let (walk, cycles, spikes) = lane(name, line, &mut judgement);
+        judgement.exercised("cycles", cycles);
+        judgement.exercised("spikes", spikes);
+        let stays = walk.stays();
+        let stay = stays
+            .iter()
+            .filter_map(|stay| stay.told)
+            .map(|told| format!("{told:.2} s"));
+        told.push(format!(
+            "{name}: {spikes} spike without effect, {} entered, {} shed, {} exited after {}, {} \
+             served again",
+            walk.count(Change::Entered),
+            walk.refused,
+            walk.count(Change::Exited),
+            stay.collect::<Vec<_>>().join(" "),
+            after(&walk.story, '<').matches('o').count(),
+        ));
+    }
+    judgement.detail = told.join("; ");
+    judgement
+}
+
+/// One target: its walk, whole cycles and spikes that changed nothing.
+fn lane(name: &str, line: &Timeline, judgement: &mut Judgement) -> (Walk, u64, u64) {
+    let rules = Rules {
+        breach: Count::From(NO_SPIKE),
+        recover: Count::From(1),
+    };
+    let walk = Walk::read(line, rules);
+    for text in walk.violations.iter().cloned().chain(walk.wrong_stays()) {
+        judgement.violation(format!("{name}: {text}"));
+    }
+    for text in &walk.undecided {
+        judgement.undecided(format!("{name}: {text}"));
+    }
+    let turns: Vec<u16> = line
+        .batches()
+        .flat_map(|batch| &batch.turns)
+        .map(|turn| turn.status)
+        .collect();
+    let refused = turns.iter().filter(|status| **status != 200).count();
+    judgement.expect(refused == 0, || {
+        let first = turns
+            .iter()
+            .find(|status| **status != 200)
+            .copied()
+            .unwrap_or_default();
+        format!(
+            "{name}: got {refused} of {} turns not served (first: {first}), expected 0",
+            turns.len()
+        )
+    });
+    let (breach_windows, _) = counts(&json!({}));
+    let absences = [
+        walk.never_entered(line, breach_windows),
+        never_exited(line, &walk),
+    ];
+    for verdict in absences.into_iter().flatten() {
+        verdict.prefixed(name).tell(judgement);
+    }
+    let windows = walk.windows();
+    let before = windows.split('>').next().unwrap_or_default();
+    let degraded = walk
+        .story
+        .split('>')
+        .nth(1)
+        .and_then(|rest| rest.split('<').next());
+    let shed = degraded.is_some_and(|story| story.matches('x').count() >= 2);
+    let served = after(&walk.story, '<').matches('o').count() >= 2;
+    let cycle = walk.count(Change::Exited) > 0 && shed && served;
+    (walk, cycle.into(), before.matches("HBH").count() as u64)
+}
+
+fn after(story: &str, letter: char) -> &str {
+    story.split_once(letter).map_or("", |(_, rest)| rest)
+}
+
+/// Why it is wrong that the target stayed degraded without latency, or why that is not known.
+fn never_exited(line: &Timeline, walk: &Walk) -> Option<Verdict> {
+    let entered = walk
+        .edges
+        .last()
+        .filter(|edge| edge.change == Change::Entered)?;
+    let since = line
+        .batches()
+        .filter(|batch| batch.invoked_us >= entered.latest_us);
+    let fast: Vec<_> = since
+        .filter(|batch| walk.speed(batch) == Speed::Fast)
+        .collect();
+    let turns: usize = fast.iter().map(|batch| batch.turns.len()).sum();
+    let (first, last) = (fast.first(), fast.last());
+    let from_us = first.map_or(0, |batch| batch.invoked_us);
+    let time_us = last
+        .map_or(0, |batch| batch.returned_us)
+        .saturating_sub(from_us);
+    let text = format!(
+        "got no {} after {turns} quick turns and {} ms, expected it unaided",
+        Change::Exited.event(),
+        time_us / 1000
+    );
+    let enough = turns >= PATIENCE * RECOVER_WINDOWS * WINDOW_TURNS;
+    let surely = enough && time_us >= LEAST_BOUND.as_micros() as u64;
+    Some(if surely {
+        Verdict::Wrong(text)
+    } else {
+        Verdict::Unknown(text)
+    })
+}
+
+/// Drives both cycles side by side.
+///
+/// # Errors
+/// When a target cannot be driven on.
+pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
+    let double = open(cx, Injection::Double).await?;
+    let wire = open(cx, Injection::Wire).await?;
+    let _span = cx.span("windows");
+    tokio::try_join!(cycle(double, &mut seen.double), cycle(wire, &mut seen.wire))?;
+    Ok(())
+}
+
+async fn open(cx: &mut Cx, injection: Injection) -> Result<Lane, Undecided> {
+    let setup = cx.setup(json!({"slo": slo_by_count()}));
+    let models = Double::start(Kind::Models, cx.clock).await?;
+    let seed = setup.seed.child("link");
+    Ok(Lane {
+        launcher: cx.launcher.clone(),
+        setup,
+        models,
+        injection,
+        seed,
+    })
+}
+
+/// A spike, then a sustained injection until the target sheds, then none until it serves.
+async fn cycle(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
+    let mut cycle = lane.open(line).await?;
+    for _ in 0..TRIES {
+        if spike(&mut cycle).await? != Went::Uncertain {
+            break;
+        }
+    }
+    cycle.probe(&WORKS).await;
+    cycle.inject();
+    for window in 1..=SUSTAINED_WINDOWS {
+        let expect = (window == SUSTAINED_WINDOWS).then_some(Change::Entered);
+        if cycle.turns(WINDOW_TURNS, expect).await? == Went::Silent {
+            break;
+        }
+    }
+    if cycle
+        .turns_until(Change::Entered, SUSTAINED_WINDOWS)
+        .await?
+    {
+        cycle.probe(&WORKS).await;
+        // Turns are served while frames are not.
+        cycle.turns(WINDOW_TURNS, None).await?;
+        cycle.probe(&WORKS).await;
+        cycle.relieve();
+        cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await?;
+        cycle.probe(&WORKS).await;
+    }
+    cycle.relieve();
+    Ok(())
+}
+
+/// One breached window between healthy ones.
+async fn spike(cycle: &mut Cycle<'_>) -> anyhow::Result<Went> {
+    let mut all = Went::Clean;
+    for letter in "HBHH".chars() {
+        if letter == 'B' {
+            cycle.inject();
+        }
+        let went = cycle.turns(WINDOW_TURNS, None).await?;
+        cycle.relieve();
+        match went {
+            Went::Clean => {}
+            Went::Uncertain => all = Went::Uncertain,
+            Went::Silent => return Ok(Went::Silent),
+        }
+    }
+    Ok(all)
+}

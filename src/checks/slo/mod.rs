@@ -1,0 +1,9 @@
+//! Gates of the runtime SLO automation: when degrade mode ends, whether the status route tells the
+//! truth, and a whole cycle under nothing but latency and traffic.
+
+mod status_oracle;
+mod walk;
+
+pub mod chaos_degrade_cycle;
+pub mod recovery_exit_criteria;
+pub mod slo_diagnostics_endpoint;

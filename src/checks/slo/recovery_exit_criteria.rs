@@ -1,0 +1,358 @@
+//! v4.7/C3: degrade mode ends with the fifth consecutive healthy window and not before.
+//!
+//! Four targets side by side, all with the default counts. One recovers with a breach in between;
+//! one is killed in the middle of its count; one is left alone and recovers by self-probes; one has
+//! those turned off, so that neutral windows must not end it. How many breaches degrade is not
+//! asked (C1 does), and the status route is not read (C4 does): modes are seen by events and by
+//! what is shed.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::walk::{Verdict, Walk, counts};
+use crate::base::json::merge;
+use crate::chaos::degrade::cycle::{
+    Injection, LEAST_BOUND, PATIENCE, TRIES, WINDOW_TURNS, Went, slo_by_count,
+};
+use crate::chaos::degrade::timeline::{Step, Timeline, Work};
+use crate::chaos::degrade::{Change, Count, Cycle, Lane, Rules};
+use crate::checks::{Cx, Judgement, Undecided};
+use crate::doubles::{Double, Kind};
+
+/// N and M as the contract's defaults have them: the config of this gate does not name them.
+const BREACH_WINDOWS: usize = 3;
+const RECOVER_WINDOWS: usize = 5;
+/// A window that time closes, for the lanes without traffic.
+const SHORT_WINDOW_MS: u64 = 60;
+/// How many of those must pass without ending degrade mode.
+const NEUTRAL_WINDOWS: u64 = 13;
+/// Work that is shed while not normal.
+const SHED: [Work; 2] = [Work::VisionFrame, Work::MemoryWriteLow];
+
+/// What was seen of each target.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Four healthy windows, a breach, four healthy ones, a fifth.
+    pub interrupted: Timeline,
+    /// Killed in the middle of the count of healthy windows.
+    pub killed: Timeline,
+    /// Left without traffic, with self-probes.
+    pub unattended: Timeline,
+    /// Left without traffic and without self-probes, then given traffic.
+    pub unprobed: Timeline,
+}
+
+/// Holds every target's modes against the specification, and looks for the four patterns.
+pub fn judge(seen: &Evidence) -> Judgement {
+    let mut judgement = Judgement::default();
+    let lanes = [
+        ("interrupted", &seen.interrupted),
+        ("killed", &seen.killed),
+        ("unattended", &seen.unattended),
+        ("unprobed", &seen.unprobed),
+    ];
+    let [interrupted, killed, unattended, unprobed] =
+        lanes.map(|(name, line)| lane(name, line, &mut judgement));
+    let walks = [&interrupted, &killed, &unattended, &unprobed];
+
+    let pattern = ">HHHHBHHHHH<";
+    let blocked = interrupted.story.contains("xH<");
+    let patterns = if blocked {
+        interrupted.windows().matches(pattern).count()
+    } else {
+        0
+    };
+    let kills = kept_over_a_kill(&killed.windows());
+    let (alone, alone_ms) = by_self_probes(&seen.unattended, &unattended, &mut judgement);
+    let neutral = if unprobed.count(Change::Exited) > 0 {
+        neutral_windows(&seen.unprobed)
+    } else {
+        0
+    };
+    let recoveries: u64 = walks.iter().map(|walk| walk.count(Change::Exited)).sum();
+    judgement.exercised("interrupted_recoveries", patterns as u64);
+    judgement.exercised("kills_while_degraded", kills.is_some().into());
+    judgement.exercised("self_probe_recoveries", alone);
+    judgement.exercised("neutral_windows", neutral);
+    judgement.exercised("recoveries", recoveries);
+
+    let entered: u64 = walks.iter().map(|walk| walk.count(Change::Entered)).sum();
+    let refused: u64 = walks.iter().map(|walk| walk.refused).sum();
+    judgement.detail = format!(
+        "{entered} entered, {recoveries} exited at healthy window {RECOVER_WINDOWS} of \
+         {RECOVER_WINDOWS}; {patterns} of them after 4 healthy and a breach; killed after {} \
+         healthy, mode and count kept; by self-probes in {alone_ms} ms; {neutral} neutral windows \
+         ended nothing; {refused} probes shed, in degrade {} s",
+        kills.map_or("no".to_owned(), |healthy| healthy.to_string()),
+        walks
+            .iter()
+            .flat_map(|walk| walk.stays())
+            .map(|stay| stay
+                .told
+                .map_or("?".to_owned(), |told| format!("{told:.2}")))
+            .collect::<Vec<_>>()
+            .join(" "),
+    );
+    judgement
+}
+
+/// One target's modes, against its own config.
+fn lane(name: &str, line: &Timeline, judgement: &mut Judgement) -> Walk {
+    let (breach_windows, recover_windows) = counts(slo_of(line));
+    let rules = Rules {
+        breach: Count::From(1),
+        recover: Count::At(recover_windows),
+    };
+    let walk = Walk::read(line, rules);
+    for text in walk.violations.iter().cloned().chain(walk.wrong_stays()) {
+        judgement.violation(format!("{name}: {text}"));
+    }
+    for text in &walk.undecided {
+        judgement.undecided(format!("{name}: {text}"));
+    }
+    if let Some(verdict) = walk.never_entered(line, breach_windows) {
+        verdict.prefixed(name).tell(judgement);
+    }
+    walk
+}
+
+/// The `slo` key of the last start.
+fn slo_of(line: &Timeline) -> &Value {
+    let started = line.steps.iter().rev().find_map(|step| match step {
+        Step::Started { slo, .. } => Some(slo),
+        _ => None,
+    });
+    started.unwrap_or(&Value::Null)
+}
+
+/// After how many healthy windows the target was killed, if the other ones then ended it.
+fn kept_over_a_kill(windows: &str) -> Option<usize> {
+    (1..RECOVER_WINDOWS).find(|before| {
+        let after = RECOVER_WINDOWS - before;
+        windows.contains(&format!(">{}K{}<", "H".repeat(*before), "H".repeat(after)))
+    })
+}
+
+/// Whether a target without traffic recovered, and how long that took in milliseconds. That it
+/// did not, with all the windows that patience allows, is a violation.
+fn by_self_probes(line: &Timeline, walk: &Walk, judgement: &mut Judgement) -> (u64, u64) {
+    let Some(from_us) = restarted(line) else {
+        return (0, 0);
+    };
+    let slo = slo_of(line);
+    let window_ms = slo["window_ms"].as_u64().unwrap_or(0);
+    let patience_us = 1000 * window_ms * (PATIENCE * RECOVER_WINDOWS) as u64;
+    if let Some(edge) = walk.edges.iter().find(|edge| edge.change == Change::Exited) {
+        let alone =
+            edge.latest_us > from_us && line.batches().all(|batch| batch.returned_us < from_us);
+        return (alone.into(), edge.latest_us.saturating_sub(from_us) / 1000);
+    }
+    let watched_us = last_read_us(line).saturating_sub(from_us);
+    let text = format!(
+        "unattended: got no {} in {} ms without traffic, expected it after {RECOVER_WINDOWS} windows \
+         of {window_ms} ms",
+        Change::Exited.event(),
+        watched_us / 1000
+    );
+    let surely = watched_us >= patience_us.max(LEAST_BOUND.as_micros() as u64);
+    if surely {
+        Verdict::Wrong(text)
+    } else {
+        Verdict::Unknown(text)
+    }
+    .tell(judgement);
+    (0, 0)
+}
+
+/// How many whole windows passed between the restart and the last refused probe before traffic.
+fn neutral_windows(line: &Timeline) -> u64 {
+    let Some(from_us) = restarted(line) else {
+        return 0;
+    };
+    let window_us = slo_of(line)["window_ms"]
+        .as_u64()
+        .unwrap_or(u64::MAX / 1000)
+        * 1000;
+    let traffic = line.batches().find(|batch| batch.invoked_us > from_us);
+    let until_us = traffic.map_or(u64::MAX, |batch| batch.invoked_us);
+    let refused = line
+        .probes()
+        .filter(|probe| probe.shed() && probe.invoked_us < until_us);
+    let last_us = refused.map(|probe| probe.invoked_us).max().unwrap_or(0);
+    last_us.saturating_sub(from_us) / window_us
+}
+
+/// When the target was ready again after its kill.
+fn restarted(line: &Timeline) -> Option<u64> {
+    let mut starts = line.steps.iter().filter_map(|step| match step {
+        Step::Started { ready_us, .. } => Some(*ready_us),
+        _ => None,
+    });
+    starts.nth(1)
+}
+
+fn last_read_us(line: &Timeline) -> u64 {
+    let last = line.steps.iter().rev().find_map(|step| match step {
+        Step::Read(read) => Some(read.returned_us),
+        _ => None,
+    });
+    last.unwrap_or(0)
+}
+
+/// Drives the four targets side by side.
+///
+/// # Errors
+/// When a target cannot be driven on.
+pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
+    let healthy = cx
+        .seed
+        .child("healthy before the kill")
+        .rng()
+        .random_range(1..RECOVER_WINDOWS);
+    let Evidence {
+        interrupted,
+        killed,
+        unattended,
+        unprobed,
+    } = seen;
+    let (one, two) = (open(cx, json!({})).await?, open(cx, json!({})).await?);
+    let three = open(cx, json!({})).await?;
+    let four = open(cx, json!({"self_probe": false})).await?;
+    let _span = cx.span("windows");
+    tokio::try_join!(
+        recover_interrupted(one, interrupted),
+        recover_over_a_kill(two, killed, healthy),
+        recover_unattended(three, unattended),
+        stay_unprobed(four, unprobed),
+    )?;
+    Ok(())
+}
+
+async fn open(cx: &mut Cx, slo: Value) -> Result<Lane, Undecided> {
+    let mut config = slo_by_count();
+    merge(&mut config, &slo);
+    let setup = cx.setup(json!({"slo": config}));
+    Ok(Lane {
+        launcher: cx.launcher.clone(),
+        seed: setup.seed.child("link"),
+        setup,
+        models: Double::start(Kind::Models, cx.clock).await?,
+        injection: Injection::Double,
+    })
+}
+
+/// `HHHHBHHHH`, then the fifth.
+async fn recover_interrupted(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
+    let mut cycle = lane.open(line).await?;
+    cycle.probe(&SHED).await;
+    for _ in 0..TRIES {
+        if !cycle.degrade(BREACH_WINDOWS).await? {
+            return Ok(());
+        }
+        cycle.probe(&SHED).await;
+        let clean = interrupted(&mut cycle).await?;
+        if clean || !cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// True when the pattern was driven as it should be; false too when degrade mode ended early.
+async fn interrupted(cycle: &mut Cycle<'_>) -> anyhow::Result<bool> {
+    for letter in "HHHHBHHHH".chars() {
+        if letter == 'B' {
+            cycle.probe(&SHED).await;
+            cycle.inject();
+        }
+        let went = cycle.turns(WINDOW_TURNS, None).await?;
+        cycle.relieve();
+        if went != Went::Clean || !cycle.degraded() {
+            cycle.probe(&SHED).await;
+            return Ok(went == Went::Silent);
+        }
+    }
+    cycle.probe(&SHED).await;
+    let went = cycle.turns(WINDOW_TURNS, Some(Change::Exited)).await?;
+    cycle.probe(&SHED).await;
+    Ok(went != Went::Uncertain)
+}
+
+/// Killed after `healthy` windows of the five.
+async fn recover_over_a_kill(
+    lane: Lane,
+    line: &mut Timeline,
+    healthy: usize,
+) -> anyhow::Result<()> {
+    let mut cycle = lane.open(line).await?;
+    for _ in 0..TRIES {
+        if !cycle.degrade(BREACH_WINDOWS).await? {
+            return Ok(());
+        }
+        cycle.probe(&SHED).await;
+        let mut clean = healthy_windows(&mut cycle, healthy).await?;
+        cycle.kill_and_start(&json!({})).await?;
+        cycle.open_sessions().await?;
+        cycle.probe(&SHED).await;
+        clean &= healthy_windows(&mut cycle, RECOVER_WINDOWS - healthy - 1).await?;
+        cycle.probe(&SHED).await;
+        let went = cycle.turns(WINDOW_TURNS, Some(Change::Exited)).await?;
+        cycle.probe(&SHED).await;
+        if (clean && went != Went::Uncertain) || went == Went::Silent {
+            break;
+        }
+        cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await?;
+    }
+    Ok(())
+}
+
+async fn healthy_windows(cycle: &mut Cycle<'_>, windows: usize) -> anyhow::Result<bool> {
+    let mut clean = true;
+    for _ in 0..windows {
+        clean &= cycle.turns(WINDOW_TURNS, None).await? == Went::Clean;
+    }
+    Ok(clean)
+}
+
+/// Restarted with short windows and left alone.
+async fn recover_unattended(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
+    let mut cycle = lane.open(line).await?;
+    if !cycle.degrade(BREACH_WINDOWS).await? {
+        return Ok(());
+    }
+    cycle.probe(&SHED).await;
+    cycle
+        .kill_and_start(&json!({"window_ms": SHORT_WINDOW_MS}))
+        .await?;
+    let windows = Duration::from_millis(SHORT_WINDOW_MS * (PATIENCE * RECOVER_WINDOWS) as u64);
+    if cycle
+        .watch_for(Change::Exited, windows.max(LEAST_BOUND))
+        .await?
+    {
+        cycle.open_sessions().await?;
+        cycle.probe(&SHED).await;
+    }
+    Ok(())
+}
+
+/// Restarted with short windows that nothing fills, probed for a while, then given turns.
+async fn stay_unprobed(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
+    let mut cycle = lane.open(line).await?;
+    if !cycle.degrade(BREACH_WINDOWS).await? {
+        return Ok(());
+    }
+    cycle.probe(&SHED).await;
+    cycle
+        .kill_and_start(&json!({"window_ms": SHORT_WINDOW_MS}))
+        .await?;
+    cycle.open_sessions().await?;
+    cycle
+        .probe_for(Duration::from_millis(SHORT_WINDOW_MS * NEUTRAL_WINDOWS))
+        .await?;
+    cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await?;
+    cycle.probe(&SHED).await;
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! v4.7/C4: `GET /v1/slo/status` and `/v3/slo/status` tell the truth through a full cycle.
+//!
+//! The oracle is the specification run over the `slo.window` events and the config that the target
+//! was given. Reads that race a change may show either side of it, by the recorded times.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::status_oracle::{Looked, look};
+use super::walk::{Walk, exact};
+use crate::base::json::merge;
+use crate::chaos::degrade::cycle::{Injection, TRIES, WINDOW_TURNS, Went, slo_by_count};
+use crate::chaos::degrade::timeline::{Timeline, Work};
+use crate::chaos::degrade::{Change, Cycle, Lane};
+use crate::checks::{Cx, Judgement, Undecided};
+use crate::doubles::{Double, Kind};
+use crate::target::Credential;
+
+/// Both routes.
+const PATHS: [&str; 2] = ["/v3/slo/status", "/v1/slo/status"];
+/// The counts of this gate's config: small, so that a full cycle is short.
+const BREACH_WINDOWS: usize = 2;
+const RECOVER_WINDOWS: usize = 3;
+/// Fewer than the cycle breaches.
+const HISTORY_LIMIT: usize = 3;
+/// What is shed and counted: unequally, so that swapped counters show.
+const SHED: [Work; 3] = [
+    Work::VisionFrame,
+    Work::MemoryWriteLow,
+    Work::MemoryWriteLow,
+];
+
+/// What was seen of the target.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The cycle, with reads of the status between and during its windows.
+    pub cycle: Timeline,
+}
+
+/// Every read against the oracle.
+pub fn judge(seen: &Evidence) -> Judgement {
+    let mut judgement = Judgement::default();
+    let line = &seen.cycle;
+    let slo = slo_of(line);
+    let walk = Walk::read(line, exact(slo));
+    if let Some(verdict) = walk.never_entered(line, BREACH_WINDOWS as u32) {
+        verdict.tell(&mut judgement);
+    }
+    let Looked {
+        statuses,
+        modes,
+        overflows,
+        equal,
+        violations,
+        longest_s,
+        refused,
+    } = look(line, slo);
+    for text in violations {
+        judgement.violation(text);
+    }
+    judgement.exercised("statuses", statuses);
+    judgement.exercised("modes", modes.len() as u64);
+    judgement.exercised("history_overflows", overflows);
+    judgement.expect(statuses == 0 || refused >= PATHS.len() as u64, || {
+        format!(
+            "got {refused} refusals without credentials, expected {}",
+            PATHS.len()
+        )
+    });
+    judgement.detail = format!(
+        "{statuses} reads over windows {:?} as the oracle has them, modes {}; v1 = v3 in {equal} \
+         pairs; {} breaches, {HISTORY_LIMIT} kept; in degrade up to {longest_s:.2} s; {} shed counted; \
+         {refused} refused without credentials",
+        walk.windows(),
+        modes.join(" "),
+        walk.windows().matches('B').count(),
+        walk.refused,
+    );
+    judgement
+}
+
+fn slo_of(line: &Timeline) -> &Value {
+    use crate::chaos::degrade::timeline::Step;
+    let started = line.steps.iter().find_map(|step| match step {
+        Step::Started { slo, .. } => Some(slo),
+        _ => None,
+    });
+    started.unwrap_or(&Value::Null)
+}
+
+/// Drives the cycle.
+///
+/// # Errors
+/// When the target cannot be driven on.
+pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
+    let mut slo = slo_by_count();
+    let counts = json!({
+        "breach_windows": BREACH_WINDOWS,
+        "recover_windows": RECOVER_WINDOWS,
+        "history_limit": HISTORY_LIMIT,
+    });
+    merge(&mut slo, &counts);
+    let setup = cx.setup(json!({"slo": slo}));
+    let lane = Lane {
+        launcher: cx.launcher.clone(),
+        seed: setup.seed.child("link"),
+        setup,
+        models: Double::start(Kind::Models, cx.clock).await?,
+        injection: Injection::Double,
+    };
+    let mut cycle = lane.open(&mut seen.cycle).await?;
+    let _span = cx.span("windows");
+    for path in PATHS {
+        cycle.status(path, Credential::None).await;
+    }
+    read(&mut cycle).await;
+    for _ in 0..TRIES {
+        if full_cycle(&mut cycle).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// `BHBB`, then `HB` on the way back, then `HHH`, and two turns that fill no window. False when
+/// load spoiled it.
+async fn full_cycle(cycle: &mut Cycle<'_>) -> anyhow::Result<bool> {
+    let mut clean = true;
+    for letter in "BHBB".chars() {
+        clean &= window(cycle, letter).await? == Went::Clean;
+    }
+    if !cycle.degraded() {
+        cycle.inject();
+        let entered = cycle.turns_until(Change::Entered, BREACH_WINDOWS).await?;
+        cycle.relieve();
+        read(cycle).await;
+        return Ok(!entered);
+    }
+    cycle.probe(&SHED).await;
+    read(cycle).await;
+    // A window in two parts: the status tells what is in an open one.
+    cycle.turns(2, None).await?;
+    read(cycle).await;
+    clean &= cycle.turns(WINDOW_TURNS - 2, None).await? == Went::Clean;
+    read(cycle).await;
+    for letter in "BHHH".chars() {
+        clean &= window(cycle, letter).await? == Went::Clean;
+    }
+    let exited = cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await?;
+    read(cycle).await;
+    cycle.probe(&SHED).await;
+    cycle.turns(2, None).await?;
+    read(cycle).await;
+    cycle.turns(WINDOW_TURNS - 2, None).await?;
+    Ok(clean || !exited)
+}
+
+async fn window(cycle: &mut Cycle<'_>, letter: char) -> anyhow::Result<Went> {
+    let went = if letter == 'B' {
+        cycle.inject();
+        let went = cycle.turns_while_reading(&PATHS).await;
+        cycle.relieve();
+        went?
+    } else {
+        cycle.turns(WINDOW_TURNS, None).await?
+    };
+    read(cycle).await;
+    Ok(went)
+}
+
+async fn read(cycle: &mut Cycle<'_>) {
+    for path in PATHS {
+        cycle.status(path, Credential::Operator(1)).await;
+    }
+}

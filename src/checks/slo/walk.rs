@@ -1,0 +1,521 @@
+//! Reads a timeline by the specification: which windows were certainly breached or healthy, which
+//! modes that leaves possible, and where events and shed probes contradict all of them.
+//!
+//! Windows are judged by times of the harness. Where those do not say, the window's own class
+//! counts: what a target does has to fit at least its own words.
+
+use serde_json::Value;
+
+use crate::chaos::degrade::cycle::WINDOW_TURNS;
+use crate::chaos::degrade::machine::{DEFAULT_BREACH_WINDOWS, DEFAULT_RECOVER_WINDOWS};
+use crate::chaos::degrade::timeline::{Batch, Probe, Read, Speed, Step, Timeline};
+use crate::chaos::degrade::{Change, Class, Count, Possible, Rules, Work};
+use crate::checks::Judgement;
+
+/// How long something that must happen may take, in microseconds.
+const LEAST_BOUND_US: u64 = 2_000_000;
+/// Looks within that time; fewer, and it was the harness that did not run.
+const LEAST_LOOKS: u32 = 20;
+/// The target's clock and ours may differ by so much, in seconds: rounding, and a clock being set.
+const CLOCK_SLACK_S: f64 = 0.02;
+/// Violations of one timeline that are told; the others follow from them.
+const TOLD: usize = 6;
+
+/// A change of mode, and when it can have been.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Edge {
+    pub(super) change: Change,
+    pub(super) earliest_us: u64,
+    pub(super) latest_us: u64,
+    pub(super) data: Value,
+}
+
+/// What a timeline comes to.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) violations: Vec<String>,
+    pub(super) undecided: Vec<String>,
+    /// The changes of mode, in order.
+    pub(super) edges: Vec<Edge>,
+    /// One letter a window (`B`reach, `H`ealthy, `?` either) and between them what happened: `>`
+    /// entered, `<` exited, `x` shed probe refused, `o` served, `K` killed.
+    pub(super) story: String,
+    /// Turns in batches that were certainly slow.
+    pub(super) slow_turns: u64,
+    /// Turns in batches that were certainly fast.
+    pub(super) fast_turns: u64,
+    /// Probes refused while not normal.
+    pub(super) refused: u64,
+    /// Probes served while normal.
+    pub(super) served: u64,
+    possible: Possible,
+    threshold_ms: f64,
+    self_probe: bool,
+    pending: Pending,
+    /// Windows and changes since the last settling.
+    fresh: Fresh,
+    /// Which work was answered rightly since the last change of mode, and wrong answers since.
+    lag: Vec<(Work, Lag)>,
+}
+
+/// Turns that may be samples of the next window.
+#[derive(Debug, Default, Clone, Copy)]
+struct Pending {
+    slow: u64,
+    fast: u64,
+    either: u64,
+    /// Before this no such turn can have ended.
+    earliest_us: u64,
+    /// When the last of them was back.
+    returned_us: u64,
+}
+
+impl Pending {
+    fn all(self) -> u64 {
+        self.slow + self.fast + self.either
+    }
+}
+
+#[derive(Debug, Default)]
+struct Fresh {
+    windows: Vec<Vec<Class>>,
+    letters: String,
+    changes: Vec<Change>,
+    /// Looks at the log since the last turn returned, and when the last of them was over.
+    looks: u32,
+    looked_us: u64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Lag {
+    right: bool,
+    wrong: Option<Probe>,
+}
+
+impl Walk {
+    /// Reads a timeline with these counts.
+    pub(super) fn read(line: &Timeline, rules: Rules) -> Walk {
+        let mut walk = Walk {
+            violations: Vec::new(),
+            undecided: Vec::new(),
+            edges: Vec::new(),
+            story: String::new(),
+            slow_turns: 0,
+            fast_turns: 0,
+            refused: 0,
+            served: 0,
+            possible: Possible::start(rules),
+            threshold_ms: f64::INFINITY,
+            self_probe: true,
+            pending: Pending::default(),
+            fresh: Fresh::default(),
+            lag: Vec::new(),
+        };
+        for step in &line.steps {
+            walk.step(step);
+        }
+        walk.settle();
+        walk.end_lag();
+        walk.violations.truncate(TOLD);
+        walk
+    }
+
+    /// How often the mode changed so.
+    pub(super) fn count(&self, change: Change) -> u64 {
+        self.edges
+            .iter()
+            .filter(|edge| edge.change == change)
+            .count() as u64
+    }
+
+    /// How a batch stands to the threshold.
+    pub(super) fn speed(&self, batch: &Batch) -> Speed {
+        batch.speed(self.threshold_ms)
+    }
+
+    /// The story without the probes.
+    pub(super) fn windows(&self) -> String {
+        self.story.replace(['x', 'o'], "")
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Started { slo, from_us, .. } => {
+                self.pending.earliest_us = *from_us;
+                self.threshold_ms = slo["thresholds"]["total"]["p95"].as_f64().unwrap_or(8000.0);
+                self.self_probe = slo["self_probe"].as_bool().unwrap_or(true);
+            }
+            Step::Killed { .. } => {
+                self.settle();
+                self.end_lag();
+                // The samples of the open window were in memory only.
+                self.pending = Pending::default();
+                self.story.push('K');
+            }
+            Step::Batch(batch) => {
+                self.settle();
+                self.end_lag();
+                self.batch(batch);
+            }
+            Step::Read(read) => self.events(read),
+            Step::Probe(probe) => {
+                self.settle();
+                self.probe(probe);
+            }
+            Step::Status(_) => {}
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        let turns = batch.turns.len() as u64;
+        match self.speed(batch) {
+            Speed::Slow => {
+                self.slow_turns += turns;
+                self.pending.slow += turns;
+            }
+            Speed::Fast => {
+                self.fast_turns += turns;
+                self.pending.fast += turns;
+            }
+            Speed::Either => self.pending.either += turns,
+        }
+        // A batch that is one window closes it with its last turn, any other perhaps with its first.
+        self.pending.earliest_us = if self.pending.all() == turns {
+            batch.released_us()
+        } else {
+            batch.invoked_us
+        };
+        self.pending.returned_us = batch.returned_us;
+    }
+
+    fn events(&mut self, read: &Read) {
+        let windows = read
+            .events
+            .iter()
+            .filter(|event| event.kind == "slo.window");
+        let sampled: u64 = windows.map(|event| samples(&event.data)).sum();
+        self.fresh.looks += read.reads;
+        self.fresh.looked_us = read.returned_us;
+        let alone = sampled == self.pending.all() && self.fresh.windows.is_empty();
+        for event in &read.events {
+            match event.kind.as_str() {
+                "slo.window" => self.window(&event.data),
+                "slo.degrade.entered" => self.change(Change::Entered, &event.data, read),
+                "slo.degrade.exited" => self.change(Change::Exited, &event.data, read),
+                _ => {}
+            }
+        }
+        if alone && sampled > 0 {
+            self.pending = Pending {
+                returned_us: self.pending.returned_us,
+                ..Pending::default()
+            };
+        } else if sampled > 0 {
+            self.left_over(sampled);
+        }
+    }
+
+    /// Which of the pending turns a window took is not known, only how many are left.
+    fn left_over(&mut self, sampled: u64) {
+        let left = self.pending.all().saturating_sub(sampled);
+        let kinds = [self.pending.slow, self.pending.fast, self.pending.either];
+        let (mut slow, mut fast, mut either) = (0, 0, 0);
+        match kinds.map(|count| count > 0) {
+            [true, false, false] => slow = left,
+            [false, true, false] => fast = left,
+            _ => either = left,
+        }
+        self.pending = Pending {
+            slow,
+            fast,
+            either,
+            ..self.pending
+        };
+    }
+
+    fn window(&mut self, data: &Value) {
+        let own = match data["class"].as_str() {
+            Some("breach") => vec![Class::Breach],
+            Some("healthy") => vec![Class::Healthy],
+            Some("neutral") => vec![Class::Neutral],
+            _ => vec![Class::Breach, Class::Healthy],
+        };
+        let Pending {
+            slow, fast, either, ..
+        } = self.pending;
+        let known = samples(data) <= self.pending.all() && either == 0;
+        let (classes, letter) = if known && slow > 0 && fast == 0 {
+            (vec![Class::Breach], 'B')
+        } else if known && fast > 0 && slow == 0 {
+            (vec![Class::Healthy], 'H')
+        } else if self.pending.all() == 0 && !self.self_probe {
+            // Nobody can have filled it.
+            (vec![Class::Neutral], 'N')
+        } else {
+            let letter = if self.pending.all() == 0 { 'p' } else { '?' };
+            (own, letter)
+        };
+        self.fresh.windows.push(classes);
+        self.fresh.letters.push(letter);
+    }
+
+    fn change(&mut self, change: Change, data: &Value, read: &Read) {
+        self.edges.push(Edge {
+            change,
+            earliest_us: self.pending.earliest_us,
+            latest_us: read.returned_us,
+            data: data.clone(),
+        });
+        self.fresh.changes.push(change);
+        self.fresh
+            .letters
+            .push(if change == Change::Entered { '>' } else { '<' });
+        self.lag.clear();
+    }
+
+    /// What is in the log now is all there will be of the turns before: holds it against the
+    /// specification.
+    fn settle(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let before = self.story.clone();
+        self.story.push_str(&fresh.letters);
+        let Err(unexplained) = self.possible.take(&fresh.windows, &fresh.changes) else {
+            return;
+        };
+        let expected = unexplained.expected.iter().map(|changes| names(changes));
+        let expected = expected.collect::<Vec<_>>().join(" or ");
+        let got = names(&fresh.changes);
+        let text = format!(
+            "after windows {before:?} came {:?}: got {got}, expected {expected}",
+            fresh.letters
+        );
+        let waited_us = fresh.looked_us.saturating_sub(self.pending.returned_us);
+        // What is missing may still come; what should not be there is there.
+        let missing = unexplained
+            .expected
+            .iter()
+            .any(|changes| changes.starts_with(&fresh.changes));
+        if missing && (waited_us < LEAST_BOUND_US || fresh.looks < LEAST_LOOKS) {
+            let waited_ms = waited_us / 1000;
+            self.undecided.push(format!(
+                "{text}; watched for {waited_ms} ms, {} looks",
+                fresh.looks
+            ));
+        } else {
+            self.violations.push(text);
+        }
+    }
+
+    fn probe(&mut self, probe: &Probe) {
+        let name = probe.work.name();
+        if probe.work == Work::MemoryWriteNormal {
+            if !probe.served() {
+                self.violations
+                    .push(format!("{name}: got {}, expected 201", answer(probe)));
+            }
+            return;
+        }
+        let (right, expected) = if self.possible.surely_sheds() {
+            (probe.shed(), "503 SHED with Retry-After")
+        } else if self.possible.surely_serves() {
+            (probe.served(), "201")
+        } else {
+            (probe.shed() || probe.served(), "201 or 503 SHED")
+        };
+        self.story.push(if probe.served() { 'o' } else { 'x' });
+        let story = self.story.clone();
+        let at = self.lag.iter().position(|(work, _)| *work == probe.work);
+        let at = at.unwrap_or_else(|| {
+            self.lag.push((probe.work, Lag::default()));
+            self.lag.len() - 1
+        });
+        let lag = &mut self.lag[at].1;
+        match (right, lag.right) {
+            (true, _) => {
+                *lag = Lag {
+                    right: true,
+                    wrong: None,
+                };
+                if probe.served() {
+                    self.served += 1
+                } else {
+                    self.refused += 1
+                }
+            }
+            // Since the mode changed no answer was right yet: it may lag, until the probing ends.
+            (false, false) => lag.wrong = Some(probe.clone()),
+            (false, true) => {
+                let got = answer(probe);
+                self.violations.push(format!(
+                    "{name} at {story:?}: got {got}, expected {expected}"
+                ));
+            }
+        }
+    }
+
+    /// The probing is over: an answer that was still wrong stays wrong.
+    fn end_lag(&mut self) {
+        for (work, lag) in &mut self.lag {
+            if let Some(probe) = lag.wrong.take() {
+                let (name, story) = (work.name(), &self.story);
+                let got = answer(&probe);
+                let text =
+                    format!("{name} at {story:?}: got {got} to the last, the mode says else");
+                self.violations.push(text);
+            }
+        }
+    }
+}
+
+fn names(changes: &[Change]) -> String {
+    match changes {
+        [] => "no change".to_owned(),
+        _ => changes
+            .iter()
+            .map(|change| change.event())
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn samples(data: &Value) -> u64 {
+    data["samples"].as_u64().unwrap_or(0)
+}
+
+fn answer(probe: &Probe) -> String {
+    match probe.status {
+        0 => "no answer".to_owned(),
+        status if probe.code.is_empty() => status.to_string(),
+        status => format!("{status} {}", probe.code),
+    }
+}
+
+/// What the config says, or the defaults of the contract where it is silent.
+pub(super) fn counts(slo: &Value) -> (u32, u32) {
+    let number = |key: &str, default: u32| {
+        slo[key]
+            .as_u64()
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(default)
+    };
+    (
+        number("breach_windows", DEFAULT_BREACH_WINDOWS),
+        number("recover_windows", DEFAULT_RECOVER_WINDOWS),
+    )
+}
+
+/// The same as exact rules.
+pub(super) fn exact(slo: &Value) -> Rules {
+    let (breach, recover) = counts(slo);
+    Rules {
+        breach: Count::At(breach),
+        recover: Count::At(recover),
+    }
+}
+
+impl Walk {
+    /// Each exit: the time in degrade that it tells, and what the harness's own times allow,
+    /// all in seconds.
+    pub(super) fn stays(&self) -> Vec<Stay> {
+        let pairs = self.edges.windows(2);
+        pairs
+            .filter(|pair| (pair[0].change, pair[1].change) == (Change::Entered, Change::Exited))
+            .map(|pair| Stay {
+                told: pair[1].data["time_in_degrade"].as_f64(),
+                least: seconds(pair[1].earliest_us.saturating_sub(pair[0].latest_us))
+                    - CLOCK_SLACK_S,
+                most: seconds(pair[1].latest_us.saturating_sub(pair[0].earliest_us))
+                    + CLOCK_SLACK_S,
+            })
+            .collect()
+    }
+
+    /// What contradicts the claim that every exit tells how long it lasted.
+    pub(super) fn wrong_stays(&self) -> impl Iterator<Item = String> {
+        self.stays()
+            .into_iter()
+            .filter(|stay| !stay.fits())
+            .map(|stay| {
+                let Stay { told, least, most } = stay;
+                let told = told.map_or("none".to_owned(), |told| format!("{told:.3}"));
+                format!("exited: got time_in_degrade {told} s, expected {least:.3} to {most:.3}")
+            })
+    }
+
+    /// Why it is wrong that degrade mode was never entered, or why that is not known.
+    pub(super) fn never_entered(&self, line: &Timeline, breach_windows: u32) -> Option<Verdict> {
+        if self.count(Change::Entered) > 0 {
+            return None;
+        }
+        let needed = 10 * u64::from(breach_windows) * WINDOW_TURNS as u64;
+        let (turns, watched_ms) = (self.slow_turns, span_us(line) / 1000);
+        let text = format!(
+            "got no {} after {turns} turns over {:.0} ms and {watched_ms} ms, expected it after \
+             {breach_windows} windows",
+            Change::Entered.event(),
+            self.threshold_ms
+        );
+        let surely = turns >= needed && watched_ms * 1000 >= LEAST_BOUND_US;
+        Some(if surely {
+            Verdict::Wrong(text)
+        } else {
+            Verdict::Unknown(text)
+        })
+    }
+}
+
+/// What an absence comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It had all the time it can ask for.
+    Wrong(String),
+    /// It had not.
+    Unknown(String),
+}
+
+impl Verdict {
+    /// With the name of the target in front.
+    pub(super) fn prefixed(self, name: &str) -> Verdict {
+        match self {
+            Verdict::Wrong(text) => Verdict::Wrong(format!("{name}: {text}")),
+            Verdict::Unknown(text) => Verdict::Unknown(format!("{name}: {text}")),
+        }
+    }
+
+    /// Enters it into a judgement.
+    pub(super) fn tell(self, judgement: &mut Judgement) {
+        match self {
+            Verdict::Wrong(text) => judgement.violation(text),
+            Verdict::Unknown(text) => judgement.undecided(text),
+        }
+    }
+}
+
+/// How long degrade mode lasted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Stay {
+    pub(super) told: Option<f64>,
+    pub(super) least: f64,
+    pub(super) most: f64,
+}
+
+impl Stay {
+    fn fits(self) -> bool {
+        self.told
+            .is_some_and(|told| (self.least..=self.most).contains(&told))
+    }
+}
+
+/// From the first batch to the last read, in microseconds.
+fn span_us(line: &Timeline) -> u64 {
+    let first = line.batches().next().map_or(0, |batch| batch.invoked_us);
+    let last = line.steps.iter().rev().find_map(|step| match step {
+        Step::Read(read) => Some(read.returned_us),
+        _ => None,
+    });
+    last.unwrap_or(first).saturating_sub(first)
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
