@@ -1,4 +1,30 @@
 //! The system under test: small real services that serve the SONIA contract, one file or folder
 //! a service or concern. Nothing here knows that it is being tested.
+//!
+//! Reading order: `wiring` (what there is), `host` (how a process starts and stops), `web` (what
+//! a request passes), `mutation` (what makes a mutation idempotent, audited and atomic), `store`
+//! and `audit` (what that stands on), then the services.
 
+pub mod audit;
+pub mod config;
+pub mod digest;
+pub mod events;
+pub mod host;
+pub mod identity;
+pub mod memory;
+pub mod mutation;
+pub mod operations;
+pub mod parts;
+pub mod prune;
+pub mod service;
+pub mod sessions;
 pub mod slo;
+pub mod status;
+pub mod store;
+pub mod time;
+pub mod vision;
+pub mod web;
+pub mod wiring;
+
+pub use host::{Options, Running, ServeError, migrate_to_v46, serve, start};
+pub use parts::Parts;

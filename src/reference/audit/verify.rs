@@ -1,0 +1,234 @@
+//! Verification on read. Nothing that was verified is remembered: each read checks what it reads,
+//! and the link to the entry before the first one.
+
+use std::fmt;
+
+use rusqlite::{Connection, ErrorCode, Row};
+
+use super::{ChainRule, Entry, Link};
+
+/// Why an entry is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its hash is not the hash of its fields.
+    Hash,
+    /// It does not point to the hash of the entry before.
+    Prev,
+    /// It is missing, or another one stands in its place.
+    Gap,
+    /// It cannot be read as an entry.
+    Unreadable,
+}
+
+impl Reason {
+    /// The word in `details.reason`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Prev => "prev",
+            Self::Gap => "gap",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// The first bad place of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// The chain.
+    pub chain: String,
+    /// The first bad seq.
+    pub seq: i64,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.reason {
+            Reason::Hash => "hash mismatch",
+            Reason::Prev => "it does not follow the entry before",
+            Reason::Gap => "entry missing or out of order",
+            Reason::Unreadable => "unreadable",
+        };
+        write!(
+            f,
+            "chain {} is broken at seq {}: {what}",
+            self.chain, self.seq
+        )
+    }
+}
+
+/// Verified entries, and the hash that the first of them points back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// In order, without gaps; empty when the range holds none.
+    pub entries: Vec<Entry>,
+}
+
+/// What a read found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked<T> {
+    /// Everything read is as it was appended.
+    Clean(T),
+    /// The chain is broken.
+    Broken(Break),
+}
+
+/// Reads and verifies entries `from..=to`, at most `limit` of them.
+///
+/// # Errors
+/// When the database cannot be read at all just now (locked); damage is a [`Break`].
+pub fn segment(
+    conn: &Connection,
+    rule: &dyn ChainRule,
+    chain: &str,
+    (from, to): (i64, i64),
+    limit: usize,
+) -> rusqlite::Result<Checked<Segment>> {
+    let mut walk = Walk::new(rule, chain, from);
+    let mut entries = Vec::new();
+    let found = walk.through(conn, to, |entry| {
+        entries.push(entry);
+        entries.len() < limit
+    })?;
+    Ok(match found {
+        Some(broken) => Checked::Broken(broken),
+        None => Checked::Clean(Segment { entries }),
+    })
+}
+
+/// Verifies a whole chain without keeping it. The answer is the number of entries.
+///
+/// # Errors
+/// When the database cannot be read at all just now.
+pub fn whole(
+    conn: &Connection,
+    rule: &dyn ChainRule,
+    chain: &str,
+) -> rusqlite::Result<Checked<i64>> {
+    let mut walk = Walk::new(rule, chain, 0);
+    let mut count = 0;
+    let found = walk.through(conn, i64::MAX, |_| {
+        count += 1;
+        true
+    })?;
+    Ok(found.map_or(Checked::Clean(count), Checked::Broken))
+}
+
+struct Walk<'a> {
+    rule: &'a dyn ChainRule,
+    chain: &'a str,
+    from: i64,
+    /// The place that the next row has to have.
+    expected: i64,
+    last: Option<Link>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(rule: &'a dyn ChainRule, chain: &'a str, from: i64) -> Self {
+        // One entry earlier is read and checked too: the first one's link leads there.
+        Self {
+            rule,
+            chain,
+            from,
+            expected: (from - 1).max(0),
+            last: None,
+        }
+    }
+
+    fn through(
+        &mut self,
+        conn: &Connection,
+        to: i64,
+        mut keep: impl FnMut(Entry) -> bool,
+    ) -> rusqlite::Result<Option<Break>> {
+        // Without `WHERE chain`: an entry whose chain name was changed must not slip out of sight.
+        let sql = "SELECT chain, seq, ts, service, actor_id, actor_role, via, action, resource, \
+                   outcome, correlation_id, request_id, replay_generation, causal_parent, \
+                   payload_sha256, prev_hash, hash FROM audit_log \
+                   WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq, chain";
+        let mut statement = match conn.prepare_cached(sql) {
+            Ok(statement) => statement,
+            Err(error) => return self.unreadable(error).map(Some),
+        };
+        let newest = conn.query_row("SELECT max(seq) FROM audit_log", [], |row| row.get(0));
+        let end = match newest {
+            Ok(newest) => Option::<i64>::unwrap_or(newest, -1).min(to),
+            Err(error) => return self.unreadable(error).map(Some),
+        };
+        let mut rows = statement.query([self.expected, end])?;
+        loop {
+            let entry = match rows.next() {
+                // Entries 0 to 9 without 5, read up to 5: nothing bad is seen, 5 just does not come.
+                Ok(None) if self.expected <= end => return Ok(Some(self.broken(Reason::Gap))),
+                Ok(None) => return Ok(None),
+                Ok(Some(row)) => match entry(row) {
+                    Ok(entry) => entry,
+                    Err(error) => return self.unreadable(error).map(Some),
+                },
+                Err(error) => return self.unreadable(error).map(Some),
+            };
+            if let Err(reason) = self.check(&entry) {
+                return Ok(Some(self.broken(reason)));
+            }
+            self.last = Some(entry.link());
+            self.expected += 1;
+            if entry.seq >= self.from && !keep(entry) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn check(&self, entry: &Entry) -> Result<(), Reason> {
+        if entry.seq != self.expected {
+            return Err(Reason::Gap);
+        }
+        if entry.chain != self.chain || self.rule.digest(entry) != entry.hash {
+            return Err(Reason::Hash);
+        }
+        // The entry before the range only lends its hash; its own link is outside what is read.
+        let linked = self.last.is_some() || entry.seq == 0;
+        if linked && !self.rule.follows(self.last.as_ref(), entry) {
+            return Err(Reason::Prev);
+        }
+        Ok(())
+    }
+
+    fn broken(&self, reason: Reason) -> Break {
+        Break {
+            chain: self.chain.to_owned(),
+            seq: self.expected,
+            reason,
+        }
+    }
+
+    fn unreadable(&self, error: rusqlite::Error) -> rusqlite::Result<Break> {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Err(error),
+            _ => Ok(self.broken(Reason::Unreadable)),
+        }
+    }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        chain: row.get(0)?,
+        seq: row.get(1)?,
+        ts: row.get(2)?,
+        service: row.get(3)?,
+        actor_id: row.get(4)?,
+        actor_role: row.get(5)?,
+        via: row.get(6)?,
+        action: row.get(7)?,
+        resource: row.get(8)?,
+        outcome: row.get(9)?,
+        correlation_id: row.get(10)?,
+        request_id: row.get(11)?,
+        replay_generation: row.get(12)?,
+        causal_parent: row.get(13)?,
+        payload_sha256: row.get(14)?,
+        prev_hash: row.get(15)?,
+        hash: row.get(16)?,
+    })
+}

@@ -1,0 +1,297 @@
+//! The keys and their defaults.
+
+#![expect(
+    missing_docs,
+    reason = "the contract describes the keys; units are in their names"
+)]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The whole file, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub services: BTreeMap<String, Address>,
+    pub backends: Backends,
+    pub auth: Auth,
+    pub rate_limit: RateLimit,
+    pub sessions: Sessions,
+    pub confirmations: Confirmations,
+    pub turns: Turns,
+    pub tools: Tools,
+    pub idempotency: Idempotency,
+    pub operations: Operations,
+    pub vision: Vision,
+    pub slo: Slo,
+    pub store: StoreKeys,
+    pub limits: Limits,
+}
+
+/// Where a service listens, and where others find it (default: where it listens).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+    pub url: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backends {
+    pub models: Models,
+    pub tools: ToolBackend,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    pub url: String,
+    pub timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolBackend {
+    pub url: String,
+    pub timeout_ms: u64,
+    /// Whether a call that is repeated with the same key has one effect.
+    pub honours_keys: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub enabled: bool,
+    /// Relative to the config file's folder.
+    pub key_file: String,
+    /// Relative to the data directory.
+    pub identity_db: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    pub enabled: bool,
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    pub ttl_ms: u64,
+    pub idle_ms: u64,
+    pub max_active: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmations {
+    pub ttl_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turns {
+    pub max_tool_calls: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tools {
+    /// Tool name to `safe`, `guarded` or `blocked`; given as a whole.
+    pub risk: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idempotency {
+    pub ttl_ms: u64,
+    pub prune_interval_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operations {
+    pub retry_ms: u64,
+    pub give_up_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vision {
+    pub buffer_frames: u64,
+}
+
+/// The only key that is read again while running.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    pub window_ms: u64,
+    /// 0: windows close by time alone.
+    pub window_max_samples: u64,
+    pub min_samples: u64,
+    pub breach_windows: u64,
+    pub recover_windows: u64,
+    pub self_probe: bool,
+    pub history_limit: usize,
+    /// Stage to thresholds; given as a whole.
+    pub thresholds: BTreeMap<String, Threshold>,
+    pub shed: Vec<String>,
+}
+
+/// Limits of one stage; an absent one is not looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threshold {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95: Option<Ms>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99: Option<Ms>,
+}
+
+/// Milliseconds, possibly with a fraction. 250 is printed as 250, not as 250.0.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize)]
+#[serde(transparent)]
+pub struct Ms(pub f64);
+
+impl Serialize for Ms {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.fract() == 0.0 && (0.0..9e15).contains(&self.0) {
+            serializer.serialize_u64(self.0 as u64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreKeys {
+    pub busy_timeout_ms: u64,
+    pub start_deadline_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub body_bytes: usize,
+    pub id_chars: usize,
+    pub page_size: u64,
+    pub input_chars: usize,
+}
+
+/// Service names and their default ports.
+const PORTS: &[(&str, u16)] = &[
+    ("api-gateway", 7000),
+    ("memory-engine", 7020),
+    ("openclaw", 7040),
+    ("eva-os", 7050),
+    ("vision-capture", 7060),
+];
+
+const RISKS: &[(&str, &str)] = &[
+    ("file.read", "safe"),
+    ("file.list", "safe"),
+    ("file.write", "guarded"),
+    ("shell.run", "guarded"),
+    ("clipboard.write", "guarded"),
+    ("system.shutdown", "blocked"),
+];
+
+impl Default for Config {
+    fn default() -> Self {
+        let address = |port| Address {
+            host: "127.0.0.1".to_owned(),
+            port,
+            url: None,
+        };
+        Self {
+            services: PORTS
+                .iter()
+                .map(|(name, port)| ((*name).to_owned(), address(*port)))
+                .collect(),
+            backends: Backends {
+                models: Models {
+                    url: "http://127.0.0.1:7110".to_owned(),
+                    timeout_ms: 30_000,
+                },
+                tools: ToolBackend {
+                    url: "http://127.0.0.1:7180".to_owned(),
+                    timeout_ms: 30_000,
+                    honours_keys: true,
+                },
+            },
+            auth: Auth {
+                enabled: true,
+                key_file: "sonia-keys.json".to_owned(),
+                identity_db: "identity.db".to_owned(),
+            },
+            rate_limit: RateLimit {
+                enabled: true,
+                per_second: 20,
+                burst: 40,
+            },
+            sessions: Sessions {
+                ttl_ms: 1_800_000,
+                idle_ms: 600_000,
+                max_active: 100,
+            },
+            confirmations: Confirmations { ttl_ms: 120_000 },
+            turns: Turns { max_tool_calls: 5 },
+            tools: Tools {
+                risk: RISKS
+                    .iter()
+                    .map(|(tool, risk)| ((*tool).into(), (*risk).into()))
+                    .collect(),
+            },
+            idempotency: Idempotency {
+                ttl_ms: 300_000,
+                prune_interval_ms: 1000,
+            },
+            operations: Operations {
+                retry_ms: 50,
+                give_up_ms: 60_000,
+            },
+            vision: Vision { buffer_frames: 32 },
+            slo: Slo::default(),
+            store: StoreKeys {
+                busy_timeout_ms: 2000,
+                start_deadline_ms: 30_000,
+            },
+            limits: Limits {
+                body_bytes: 1_048_576,
+                id_chars: 128,
+                page_size: 1000,
+                input_chars: 32_768,
+            },
+        }
+    }
+}
+
+impl Default for Slo {
+    fn default() -> Self {
+        let limit = |p95, p99: Option<f64>| Threshold {
+            p95: Some(Ms(p95)),
+            p99: p99.map(Ms),
+        };
+        Self {
+            window_ms: 10_000,
+            window_max_samples: 0,
+            min_samples: 5,
+            breach_windows: 3,
+            recover_windows: 5,
+            self_probe: true,
+            history_limit: 200,
+            thresholds: BTreeMap::from([
+                ("total".to_owned(), limit(8000.0, Some(12_000.0))),
+                ("model".to_owned(), limit(5000.0, None)),
+                ("asr".to_owned(), limit(500.0, None)),
+            ]),
+            shed: vec!["vision_frame".to_owned(), "memory_write_low".to_owned()],
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The config file: every key optional, every key with a default, an unknown key or a wrong type
+//! refused with its path. `harness` belongs to somebody else and is not looked at.
+
+mod keys;
+mod live;
+mod parse;
+
+pub use keys::{
+    Address, Auth, Backends, Config, Confirmations, Idempotency, Limits, Models, Ms, Operations,
+    RateLimit, Sessions, Slo, StoreKeys, Threshold, ToolBackend, Tools, Turns, Vision,
+};
+pub use live::LiveConfig;
+pub use parse::{ConfigError, parse};

@@ -1,0 +1,49 @@
+//! `GET /v3/events`: every state change, in the order of its number.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::service::Service;
+use super::web::{Call, Refusal, Reply, Row, Twin, handler};
+
+/// The route.
+pub fn routes() -> Vec<Row> {
+    let read = handler(|svc, call| async move {
+        read(&svc, &call)
+            .await
+            .unwrap_or_else(|refusal| refusal.reply(&call.correlation_id))
+    });
+    vec![Row::get("api-gateway", "/v3/events", "v4.3", read).twin(Twin::Deprecated)]
+}
+
+async fn read(svc: &Arc<Service>, call: &Call) -> Result<Reply, Refusal> {
+    let page = i64::try_from(svc.config().limits.page_size).unwrap_or(i64::MAX);
+    let after = call.query_number("after", 0..=i64::MAX)?.unwrap_or(0);
+    let limit = call.query_number("limit", 1..=page)?.unwrap_or(page);
+    let read = svc.store.read(move |conn| {
+        let mut statement = conn.prepare_cached(
+            "SELECT seq, type, ts, correlation_id, data FROM events \
+             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let events = statement.query_map([after, limit], |row| {
+            let data: String = row.get(4)?;
+            Ok(json!({
+                "seq": row.get::<_, i64>(0)?,
+                "type": row.get::<_, String>(1)?,
+                "ts": row.get::<_, String>(2)?,
+                "correlation_id": row.get::<_, String>(3)?,
+                "data": serde_json::from_str::<Value>(&data).unwrap_or(Value::Null),
+            }))
+        })?;
+        events.collect::<rusqlite::Result<Vec<Value>>>()
+    });
+    let events = read.await.map_err(|error| Refusal::store(&error))?;
+    let last = events
+        .last()
+        .map_or(json!(after), |event| event["seq"].clone());
+    Ok(Reply::ok(
+        &call.correlation_id,
+        json!({"events": events, "last_seq": last}),
+    ))
+}

@@ -1,0 +1,414 @@
+//! One process: config, identity, ports, the listening line, databases, the restore, the ready
+//! line, and the way out. It prints nothing itself: lines go where the options say.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, try_join_all};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::config::{Config, ConfigError, LiveConfig};
+use super::identity::{Identity, IdentityError};
+use super::operations;
+use super::parts::Parts;
+use super::service::{Counters, Restored, Service, Shared};
+use super::store::{OpenError, Opened, Opening, StoreError, migrate_down, open};
+use super::web::{Front, listen};
+use super::wiring::{SERVICES, STAGES, TASKS, resumers};
+
+/// How long requests in flight may take after SIGTERM; what they began is resumed at the next start.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Where the lines for whoever started the process go.
+pub type Lines = Arc<dyn Fn(&Value) + Send + Sync>;
+
+/// How a process is to run.
+#[derive(Clone)]
+pub struct Options {
+    /// Everything that is kept is kept here.
+    pub data_dir: PathBuf,
+    /// The config file.
+    pub config_file: PathBuf,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// End when stdin closes.
+    pub with_parent: bool,
+    /// The listening line and the ready line.
+    pub lines: Lines,
+}
+
+impl Options {
+    /// All services, no environment, lines to nowhere.
+    pub fn new(data_dir: impl Into<PathBuf>, config_file: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            config_file: config_file.into(),
+            env: BTreeMap::new(),
+            with_parent: false,
+            lines: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The config file.
+    #[error("{file}: {error}")]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and where in it.
+        error: ConfigError,
+    },
+    /// The data directory.
+    #[error("{path}: {source}")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The key file or the identity database.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A port.
+    #[error("{service} cannot listen on {address}: {source}")]
+    Bind {
+        /// The service.
+        service: &'static str,
+        /// Where it was to listen.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The restore.
+    #[error("restore: {0}")]
+    Restore(#[from] StoreError),
+    /// Anything else of the system.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`ServeError`]; nothing is wrong with an end by signal.
+pub async fn serve(options: Options, parts: Parts) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if options.with_parent {
+        end_with_parent()?;
+    }
+    let started = tokio::select! {
+        running = start(options, parts) => Some(running?),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    if let Some(running) = started {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        running.stop().await;
+    }
+    Ok(())
+}
+
+/// Services that listen and are ready.
+pub struct Running {
+    /// The listening line.
+    pub listening: Value,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<std::io::Result<()>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Stops listening and waits for the requests in flight, up to a bound.
+    pub async fn stop(self) {
+        // Nobody listening any more is what is wanted.
+        let _ = self.stop.send(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+        if tokio::time::timeout(GRACE, join_all(self.servers))
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests in flight were left behind");
+        }
+    }
+}
+
+/// Starts all services: returns when they are ready.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError> {
+    let parts = Arc::new(parts);
+    let live = LiveConfig::load(&options.config_file, parts.settings.clone()).map_err(|error| {
+        ServeError::Config {
+            file: options.config_file.clone(),
+            error,
+        }
+    })?;
+    let config = live.current();
+    let data_dir = data_dir(&options.data_dir)?;
+    let identity = identity(&options, &data_dir, &config, &parts)?;
+    let bound = bind(&config).await?;
+    let databases = SERVICES
+        .iter()
+        .map(|name| ((*name).to_owned(), data_dir.join(format!("{name}.db"))))
+        .collect::<BTreeMap<_, _>>();
+    let listening = listening(&bound, &databases, &data_dir.join(&config.auth.identity_db));
+    let shared = Arc::new(Shared::new(
+        live,
+        identity,
+        peers(&config, &bound),
+        databases,
+    ));
+    let (stop, stopped) = watch::channel(false);
+    let mut fronts = Vec::new();
+    let mut servers = Vec::new();
+    for (name, _, listener) in bound {
+        let rows = parts
+            .routes
+            .iter()
+            .filter(|row| row.service == name)
+            .cloned()
+            .collect();
+        let front = Front::new(rows);
+        servers.push(tokio::spawn(listen(
+            listener,
+            front.clone(),
+            stopped.clone(),
+        )));
+        fronts.push(front);
+    }
+    let listening = (parts.announce)(listening).await;
+    (options.lines)(&listening);
+    let services = open_all(&shared, &parts, &config).await?;
+    restore(&services, &shared, &config).await?;
+    let mut tasks = Vec::new();
+    for service in &services {
+        if service.audit_broken().is_none() {
+            operations::resume(service, &resumers()).await?;
+        }
+        let own = TASKS
+            .iter()
+            .filter(|(name, _)| name.is_empty() || *name == service.name);
+        tasks.extend(own.map(|(_, task)| tokio::spawn(task(service.clone()))));
+    }
+    for (front, service) in fronts.iter().zip(services) {
+        front.open(service);
+    }
+    (options.lines)(&json!({"event": "ready"}));
+    Ok(Running {
+        listening,
+        stop,
+        servers,
+        tasks,
+    })
+}
+
+/// Takes every database of a data directory from v4.7 back to v4.6.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn migrate_to_v46(data_dir: &Path) -> Result<(), OpenError> {
+    for name in SERVICES {
+        let path = data_dir.join(format!("{name}.db"));
+        if path.exists() {
+            migrate_down(&path, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn data_dir(path: &Path) -> Result<PathBuf, ServeError> {
+    let made = std::fs::create_dir_all(path).and_then(|()| path.canonicalize());
+    made.map_err(|source| ServeError::DataDir {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn identity(
+    options: &Options,
+    data_dir: &Path,
+    config: &Config,
+    parts: &Parts,
+) -> Result<Identity, ServeError> {
+    if !config.auth.enabled {
+        tracing::warn!("authentication is off: everybody is an operator");
+        return Ok(Identity::open());
+    }
+    let beside_config = options.config_file.parent().unwrap_or(Path::new("."));
+    let key_file = beside_config.join(&config.auth.key_file);
+    let db = data_dir.join(&config.auth.identity_db);
+    let deadline = Duration::from_millis(config.store.start_deadline_ms);
+    Ok(Identity::load(&key_file, &db, parts.clock.now(), deadline)?)
+}
+
+type Bound = (&'static str, SocketAddr, TcpListener);
+
+async fn bind(config: &Config) -> Result<Vec<Bound>, ServeError> {
+    let mut bound = Vec::new();
+    for &service in SERVICES {
+        let at = &config.services[service];
+        let address = format!("{}:{}", at.host, at.port);
+        let wrong = |source| ServeError::Bind {
+            service,
+            address: address.clone(),
+            source,
+        };
+        let listener = TcpListener::bind(&address).await.map_err(wrong)?;
+        bound.push((service, listener.local_addr()?, listener));
+    }
+    Ok(bound)
+}
+
+/// A configured URL goes before the address that was bound.
+fn peers(config: &Config, bound: &[Bound]) -> BTreeMap<String, String> {
+    let url = |(name, address, _): &Bound| {
+        let configured = config.services[*name].url.clone();
+        (
+            (*name).to_owned(),
+            configured.unwrap_or_else(|| format!("http://{address}")),
+        )
+    };
+    bound.iter().map(url).collect()
+}
+
+fn listening(bound: &[Bound], databases: &BTreeMap<String, PathBuf>, identity: &Path) -> Value {
+    let services: BTreeMap<_, _> = bound
+        .iter()
+        .map(|(name, address, _)| (*name, format!("http://{address}")))
+        .collect();
+    let chains: BTreeMap<_, _> = databases.keys().map(|name| (name, Value::Null)).collect();
+    let mut databases = databases.clone();
+    databases.insert("identity".to_owned(), identity.to_owned());
+    json!({
+        "event": "listening",
+        "pid": std::process::id(),
+        "services": services,
+        "databases": databases,
+        "index_files": [],
+        "chains": chains,
+        "commands": {},
+    })
+}
+
+async fn open_all(
+    shared: &Arc<Shared>,
+    parts: &Arc<Parts>,
+    config: &Config,
+) -> Result<Vec<Arc<Service>>, ServeError> {
+    let opening = |name: &&'static str| {
+        let own = parts
+            .after_migration
+            .iter()
+            .filter(|(service, _)| service == *name);
+        open(Opening {
+            path: shared.databases[*name].clone(),
+            service: (*name).to_owned(),
+            after_migration: own.map(|(_, sql)| sql.clone()).collect(),
+            busy_timeout: Duration::from_millis(config.store.busy_timeout_ms),
+            start_deadline: Duration::from_millis(config.store.start_deadline_ms),
+            chain: parts.chain.clone(),
+            clock: parts.clock.clone(),
+        })
+    };
+    let opened = try_join_all(SERVICES.iter().map(opening)).await?;
+    // Peers are on loopback or configured by name: no proxy of the environment is to step between.
+    let client = reqwest::Client::builder().no_proxy().build();
+    let http = client.map_err(|error| std::io::Error::other(error.to_string()))?;
+    let service = |(&name, Opened { store, broken }): (&&'static str, Opened)| {
+        if let Some(broken) = &broken {
+            shared.mark_broken(broken);
+        }
+        Arc::new(Service {
+            name,
+            store,
+            parts: parts.clone(),
+            http: http.clone(),
+            counters: Arc::new(Counters::default()),
+            shared: shared.clone(),
+        })
+    };
+    Ok(SERVICES.iter().zip(opened).map(service).collect())
+}
+
+async fn restore(
+    services: &[Arc<Service>],
+    shared: &Arc<Shared>,
+    config: &Arc<Config>,
+) -> Result<(), ServeError> {
+    let mut trace = Vec::new();
+    for stage in STAGES {
+        let begun = Instant::now();
+        let owner = services
+            .iter()
+            .find(|service| service.name == stage.service);
+        let rows = match owner {
+            Some(owner) => {
+                let (config, now, count) = (config.clone(), owner.now(), stage.count);
+                owner
+                    .store
+                    .read(move |conn| count(conn, &config, now))
+                    .await?
+            }
+            None => 0,
+        };
+        let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
+        tracing::info!(stage = stage.name, rows, "restored");
+        trace.push(Restored {
+            stage: stage.name,
+            rows,
+            duration_ms,
+        });
+    }
+    if shared.restored.set(trace).is_err() {
+        panic!("a process restores once");
+    }
+    Ok(())
+}
+
+/// Ends the process when whoever started it is gone: stdin is closed then, however it went.
+fn end_with_parent() -> Result<(), std::io::Error> {
+    let watch = || {
+        let mut buffer = [0; 256];
+        loop {
+            match std::io::stdin().read(&mut buffer) {
+                Ok(0) => break,
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => break,
+                _ => {}
+            }
+        }
+        end();
+    };
+    std::thread::Builder::new()
+        .name("parent".to_owned())
+        .spawn(watch)
+        .map(drop)
+}
+
+#[expect(
+    clippy::exit,
+    reason = "nobody is left who could be told anything else"
+)]
+fn end() -> ! {
+    std::process::exit(0)
+}

@@ -1,0 +1,52 @@
+//! The seams: what a deployment or a test may swap. Each part has one default, and the logic asks
+//! the part; there is no flag beside it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::audit::{ChainRule, Sha256Chain};
+use super::mutation::{Claims, DurableClaims};
+use super::time::{Clock, SystemClock};
+use super::web::Row;
+use super::wiring;
+
+/// An overlay over the parsed config, applied at each read of the file.
+pub type Settings = Arc<dyn Fn(Value) -> Value + Send + Sync>;
+
+/// From the listening line to the listening line that is printed.
+pub type Announce = Arc<dyn Fn(Value) -> BoxFuture<'static, Value> + Send + Sync>;
+
+/// Everything that may be swapped.
+#[derive(Clone)]
+pub struct Parts {
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Link and digest of an audit entry, for append and verification alike.
+    pub chain: Arc<dyn ChainRule>,
+    /// How an idempotency key is claimed and settled, and what happens when the store fails.
+    pub claims: Arc<dyn Claims>,
+    /// Overlay over the parsed config.
+    pub settings: Settings,
+    /// `(service, sql)`, run on that database's writer connection after migration, at every start.
+    pub after_migration: Vec<(String, String)>,
+    /// The route table; a row's handler can be replaced.
+    pub routes: Vec<Row>,
+    /// What becomes of the listening line before it is printed.
+    pub announce: Announce,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            chain: Arc::new(Sha256Chain),
+            claims: Arc::new(DurableClaims),
+            settings: Arc::new(|value| value),
+            after_migration: Vec::new(),
+            routes: wiring::routes(),
+            announce: Arc::new(|line| Box::pin(std::future::ready(line))),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A running service, and what all services of a process share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::audit::Break;
+use super::config::{Config, LiveConfig};
+use super::identity::Identity;
+use super::parts::Parts;
+use super::store::Store;
+use super::time::Timestamp;
+use super::web::Refusal;
+
+/// One service.
+pub struct Service {
+    /// Its name, which is also its chain's.
+    pub name: &'static str,
+    /// Its database.
+    pub store: Store,
+    /// The seams.
+    pub parts: Arc<Parts>,
+    /// For calls to other services and to backends.
+    pub http: reqwest::Client,
+    /// What was refused before it became a call.
+    pub counters: Arc<Counters>,
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+}
+
+/// Requests that left no entry in the audit log.
+#[derive(Default)]
+pub struct Counters {
+    /// 401s.
+    pub unauthenticated: AtomicU64,
+    /// 429s.
+    pub rate_limited: AtomicU64,
+}
+
+/// What decides whether non-essential work is done just now.
+pub trait Shed: Send + Sync {
+    /// Whether work of that kind is to be refused. A yes counts as one refusal.
+    fn refuses(&self, kind: &str) -> bool;
+}
+
+/// What all services of one process share.
+pub struct Shared {
+    /// The config in force.
+    pub config: LiveConfig,
+    /// Who is who.
+    pub identity: Identity,
+    /// Base URL of each service, in this process or another.
+    pub peers: BTreeMap<String, String>,
+    /// Database file of each service.
+    pub databases: BTreeMap<String, PathBuf>,
+    /// What was restored at start, in order.
+    pub restored: OnceLock<Vec<Restored>>,
+    broken: Mutex<BTreeMap<String, Break>>,
+    shed: OnceLock<Arc<dyn Shed>>,
+}
+
+/// One stage of the restore.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// `sessions`, `confirmations`, `tasks` or `budgets`.
+    pub stage: &'static str,
+    /// What came back.
+    pub rows: i64,
+    /// How long it took.
+    pub duration_ms: f64,
+}
+
+impl Restored {
+    /// As `/status` shows it.
+    pub fn value(&self) -> Value {
+        json!({"stage": self.stage, "rows": self.rows, "duration_ms": self.duration_ms})
+    }
+}
+
+impl Shared {
+    /// With no chain known to be broken and nothing shed.
+    pub fn new(
+        config: LiveConfig,
+        identity: Identity,
+        peers: BTreeMap<String, String>,
+        databases: BTreeMap<String, PathBuf>,
+    ) -> Self {
+        Self {
+            config,
+            identity,
+            peers,
+            databases,
+            restored: OnceLock::new(),
+            broken: Mutex::default(),
+            shed: OnceLock::new(),
+        }
+    }
+
+    /// Remembers that a chain is broken; its mutations are refused until a start finds it whole.
+    pub fn mark_broken(&self, broken: &Break) {
+        tracing::error!(%broken, "audit chain");
+        let mut all = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(broken.chain.clone())
+            .or_insert_with(|| broken.clone());
+    }
+
+    /// The first break that was found in a chain.
+    pub fn broken(&self, chain: &str) -> Option<Break> {
+        self.broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(chain)
+            .cloned()
+    }
+
+    /// Says who decides on shedding; the first to say so does.
+    pub fn set_shed(&self, shed: Arc<dyn Shed>) {
+        let _ = self.shed.set(shed);
+    }
+}
+
+impl Service {
+    /// The config in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.config.current()
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Base URL of another service.
+    pub fn peer(&self, name: &str) -> &str {
+        self.shared.peers.get(name).map_or("", String::as_str)
+    }
+
+    /// The refusal of a piece of non-essential work (`vision_frame`, `memory_write_low`), if it is
+    /// refused just now.
+    pub fn shed(&self, kind: &str) -> Option<Refusal> {
+        let refused = self
+            .shared
+            .shed
+            .get()
+            .is_some_and(|shed| shed.refuses(kind));
+        refused.then(|| {
+            Refusal::unavailable("SHED", format!("degraded: {kind} is shed"), 1)
+                .details(json!({"kind": kind}))
+        })
+    }
+
+    /// The refusal of every mutation while the audit chain is broken.
+    pub fn audit_broken(&self) -> Option<Refusal> {
+        self.shared
+            .broken(self.name)
+            .map(|broken| Refusal::audit_broken(&broken))
+    }
+}

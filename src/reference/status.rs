@@ -1,0 +1,74 @@
+//! `/healthz`, `/version` and `/status` of every service.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use serde_json::{Value, json};
+
+use super::service::{Restored, Service};
+use super::web::{Call, Refusal, Reply, Row, handler};
+
+/// What the services say they are.
+const VERSION: &str = "4.7.0";
+/// The contract that they serve.
+const CONTRACT_VERSION: &str = "v4.6.0";
+
+/// The three routes of each service.
+pub fn routes(services: &[&'static str]) -> Vec<Row> {
+    let rows = |service: &&'static str| {
+        [
+            Row::get(service, "/healthz", "v4.3", handler(healthz)).open(),
+            Row::get(service, "/version", "v4.3", handler(version)).open(),
+            Row::get(service, "/status", "v4.3", handler(status)),
+        ]
+    };
+    services.iter().flat_map(rows).collect()
+}
+
+async fn healthz(svc: Arc<Service>, _call: Call) -> Reply {
+    let (service, version) = (svc.name, VERSION);
+    Reply::json(
+        200,
+        json!({
+            "ok": true,
+            "service": service,
+            "version": version,
+            "contract_version": CONTRACT_VERSION,
+        }),
+    )
+}
+
+async fn version(svc: Arc<Service>, _call: Call) -> Reply {
+    let body = json!({
+        "service": svc.name,
+        "version": VERSION,
+        "contract_version": CONTRACT_VERSION,
+    });
+    Reply::json(200, body)
+}
+
+async fn status(svc: Arc<Service>, call: Call) -> Reply {
+    let pending = svc.store.read(|conn| {
+        conn.prepare_cached("SELECT count(*) FROM operations WHERE state = 'pending'")?
+            .query_row([], |row| row.get::<_, i64>(0))
+    });
+    let operations = match pending.await {
+        Ok(operations) => operations,
+        Err(error) => return Refusal::store(&error).reply(&call.correlation_id),
+    };
+    // No key of the config is a secret: the service token is in the key file.
+    let config = serde_json::to_value(&*svc.config()).unwrap_or(Value::Null);
+    let restored = svc.shared.restored.get().map_or(&[][..], Vec::as_slice);
+    let body = json!({
+        "service": svc.name,
+        "auth_posture": svc.shared.identity.posture(),
+        "config": config,
+        "restore": restored.iter().map(Restored::value).collect::<Vec<_>>(),
+        "queues": {"operations": operations},
+        "counters": {
+            "unauthenticated": svc.counters.unauthenticated.load(Relaxed),
+            "rate_limited": svc.counters.rate_limited.load(Relaxed),
+        },
+    });
+    Reply::ok(&call.correlation_id, body)
+}

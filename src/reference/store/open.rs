@@ -1,0 +1,221 @@
+//! Opening: wait for a lock until a deadline, migrate, refuse what is newer, verify the chain.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{mpsc, oneshot};
+
+use super::readers::Readers;
+use super::tx::Desk;
+use super::{Inner, QUEUE, Store, schema, writer};
+use crate::reference::audit::{self, Break, ChainRule, Checked};
+use crate::reference::time::Clock;
+
+/// Between two tries to open a database that somebody else has locked.
+const LOCKED_RETRY: Duration = Duration::from_millis(20);
+
+/// How a database is to be opened.
+pub struct Opening {
+    /// The file.
+    pub path: PathBuf,
+    /// The service that it belongs to, which is also its chain's name.
+    pub service: String,
+    /// Run after migration, at every start.
+    pub after_migration: Vec<String>,
+    /// How long a statement waits for another process's lock.
+    pub busy_timeout: Duration,
+    /// How long opening waits for it.
+    pub start_deadline: Duration,
+    /// The rule of the chain.
+    pub chain: Arc<dyn ChainRule>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// An open database, and what its verification found.
+pub struct Opened {
+    /// The database.
+    pub store: Store,
+    /// The first bad entry of its chain.
+    pub broken: Option<Break>,
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else holds it.
+    #[error("{path}: still locked after {after:?}")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// The start-up deadline.
+        after: Duration,
+    },
+    /// It was written by a newer program.
+    #[error("{path}: schema {found} is newer than {known}, the newest this program knows")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        found: i64,
+        /// The highest known number.
+        known: usize,
+    },
+    /// Anything else.
+    #[error("{path}: {message}")]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        message: String,
+    },
+}
+
+/// Opens on a thread of its own, which then is the writer.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open(opening: Opening) -> Result<Opened, OpenError> {
+    let (answer, opened) = oneshot::channel();
+    let path = opening.path.clone();
+    let name = format!("write-{}", opening.service);
+    let thread = std::thread::Builder::new().name(name);
+    let spawned = thread.spawn(move || {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (conn, desk, broken) = match connect(&opening) {
+            Ok(ready) => ready,
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        let readers = Readers::new(&opening.path, opening.busy_timeout);
+        let store = Store {
+            inner: Arc::new(Inner {
+                path: opening.path,
+                jobs,
+                readers,
+            }),
+        };
+        drop(answer.send(Ok(Opened { store, broken })));
+        writer::work(&conn, &desk, queue);
+    });
+    spawned.map_err(|error| OpenError::Other {
+        path: path.clone(),
+        message: error.to_string(),
+    })?;
+    let gone = |_| OpenError::Other {
+        path,
+        message: "the opening thread panicked".to_owned(),
+    };
+    opened.await.map_err(gone)?
+}
+
+type Ready = (Connection, Desk, Option<Break>);
+
+fn connect(opening: &Opening) -> Result<Ready, OpenError> {
+    let deadline = Instant::now() + opening.start_deadline;
+    loop {
+        match try_connect(opening) {
+            Err(Trouble::Sql(error)) if is_lock(&error) => {
+                if Instant::now() >= deadline {
+                    let (path, after) = (opening.path.clone(), opening.start_deadline);
+                    return Err(OpenError::Locked { path, after });
+                }
+                std::thread::sleep(LOCKED_RETRY);
+            }
+            Err(trouble) => return Err(trouble.at(&opening.path)),
+            Ok(ready) => return Ok(ready),
+        }
+    }
+}
+
+fn try_connect(opening: &Opening) -> Result<Ready, Trouble> {
+    let mut conn = Connection::open(&opening.path)?;
+    conn.busy_timeout(LOCKED_RETRY)?;
+    prepare(&conn)?;
+    schema::up(&mut conn, &opening.service)?;
+    for sql in &opening.after_migration {
+        conn.execute_batch(sql)?;
+    }
+    conn.busy_timeout(opening.busy_timeout)?;
+    let rule = &*opening.chain;
+    let broken = match audit::whole(&conn, rule, &opening.service)? {
+        Checked::Clean(_) => None,
+        Checked::Broken(broken) => Some(broken),
+    };
+    // A chain whose end cannot even be read is broken, and nothing is appended to it.
+    let at_start = match &broken {
+        Some(_) => None,
+        None => audit::last(&conn, &opening.service)?,
+    };
+    let desk = Desk {
+        chain: opening.service.clone(),
+        rule: opening.chain.clone(),
+        clock: opening.clock.clone(),
+        at_start,
+    };
+    Ok((conn, desk, broken))
+}
+
+fn prepare(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Takes the database one release back: drops what the last step made, and nothing else.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn migrate_down(path: &Path, service: &str) -> Result<(), OpenError> {
+    let down = || -> Result<(), Trouble> {
+        let mut conn = Connection::open(path)?;
+        prepare(&conn)?;
+        Ok(schema::down(&mut conn, service)?)
+    };
+    down().map_err(|trouble| trouble.at(path))
+}
+
+fn is_lock(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+enum Trouble {
+    Sql(rusqlite::Error),
+    Newer { found: i64, known: usize },
+    Other(String),
+}
+
+impl Trouble {
+    fn at(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match self {
+            Self::Sql(error) => OpenError::Other {
+                path,
+                message: error.to_string(),
+            },
+            Self::Newer { found, known } => OpenError::Newer { path, found, known },
+            Self::Other(message) => OpenError::Other { path, message },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<schema::SchemaError> for Trouble {
+    fn from(error: schema::SchemaError) -> Self {
+        match error {
+            schema::SchemaError::Sql(error) => Self::Sql(error),
+            schema::SchemaError::Newer { found, known } => Self::Newer { found, known },
+            schema::SchemaError::Other(message) => Self::Other(message),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+CREATE TABLE frames (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    session_id TEXT NOT NULL,
+    data TEXT NOT NULL,
+    created_at_us INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,112 @@
+//! The writer thread: it takes what waits, runs each job in a savepoint of one transaction,
+//! commits once, and only then answers. An order of commits is an order of jobs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::StoreError;
+use super::tx::{Desk, Tx};
+
+/// Jobs that share one commit.
+const GROUP: usize = 128;
+
+/// A job, and where its answer goes.
+pub(super) trait Job: Send {
+    /// Runs it. False: what it wrote has to be undone.
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Tells the caller, after the commit or instead of it.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// A job that was handed to `Store::write`.
+pub(super) struct Write<F, T> {
+    job: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    to: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Write<F, T> {
+    pub(super) fn new(job: F, to: oneshot::Sender<Result<T, StoreError>>) -> Self {
+        Self {
+            job: Some(job),
+            result: None,
+            to,
+        }
+    }
+}
+
+impl<F, T> Job for Write<F, T>
+where
+    F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send,
+    T: Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        let job = self.job.take().expect("a job runs once");
+        let result = catch_unwind(AssertUnwindSafe(|| job(tx))).unwrap_or_else(|_| {
+            Err(StoreError::Refused(
+                "a job of the store panicked".to_owned(),
+            ))
+        });
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = match (self.result, committed) {
+            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
+            (Some(result), Ok(())) => result,
+            (None, Ok(())) => Err(StoreError::Refused("a job was committed unseen".to_owned())),
+        };
+        // A caller that has gone away does not want to know.
+        let _ = self.to.send(result);
+    }
+}
+
+/// Runs until the last [`super::Store`] is dropped.
+pub(super) fn work(conn: &Connection, desk: &Desk, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            let Ok(next) = jobs.try_recv() else { break };
+            group.push(next);
+        }
+        let committed = commit(conn, desk, &mut group);
+        if let Err(error) = &committed {
+            tracing::warn!(chain = desk.chain, jobs = group.len(), %error, "nothing was written");
+        }
+        for job in group {
+            job.answer(committed.clone());
+        }
+    }
+}
+
+fn commit(conn: &Connection, desk: &Desk, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let done = run_all(conn, desk, group).and_then(|()| Ok(conn.execute_batch("COMMIT")?));
+    if done.is_err() && !conn.is_autocommit() {
+        conn.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
+fn run_all(conn: &Connection, desk: &Desk, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    for job in group {
+        conn.execute_batch("SAVEPOINT job")?;
+        let keep = job.run(&mut Tx::new(conn, desk));
+        // A full disk or an I/O error ends the whole transaction: then no job of it has happened.
+        if conn.is_autocommit() {
+            return Err(StoreError::Unavailable(
+                "the transaction was ended by SQLite".to_owned(),
+            ));
+        }
+        conn.execute_batch(if keep {
+            "RELEASE job"
+        } else {
+            "ROLLBACK TO job; RELEASE job"
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! HTTP: the route table as data, and the checks that every request passes in one order: size and
+//! syntax of the request line, authentication, role, rate limit, body; what follows (idempotency,
+//! schema, state) is the mutation's own transaction.
+
+mod body;
+mod call;
+mod fields;
+mod headers;
+mod limiter;
+mod matching;
+mod pipeline;
+mod refusal;
+mod route;
+mod server;
+
+pub use call::{Actor, Call, Fence, IdempotencyKey, Role};
+pub use fields::Fields;
+pub use limiter::Limiter;
+pub(in crate::reference) use refusal::with_ok;
+pub use refusal::{Body, Refusal, Reply};
+pub use route::{Handler, MinRole, Row, Twin, handler};
+pub(in crate::reference) use server::{Front, listen};

@@ -1,0 +1,266 @@
+//! One request from the socket to the handler: the checks, in the contract's order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Query, Request};
+use axum::http::request::Parts as Head;
+use serde_json::json;
+
+use super::matching::{Matched, find};
+use super::server::Front;
+use super::{Call, MinRole, Refusal, Reply, Role, Row, Twin, body, headers};
+use crate::reference::identity::Denied;
+use crate::reference::mutation;
+use crate::reference::service::Service;
+
+/// Longer request lines are refused.
+const TARGET_BYTES: usize = 8192;
+
+/// What is known of a request before anybody is asked.
+struct Intake<'a> {
+    front: &'a Front,
+    head: &'a Head,
+    peer: SocketAddr,
+    correlation_id: &'a str,
+}
+
+/// Answers a request. Never fails: what goes wrong is an answer too.
+pub(super) async fn answer(
+    front: &Front,
+    peer: SocketAddr,
+    request: Request,
+    correlation_id: &str,
+) -> Reply {
+    let (head, body) = request.into_parts();
+    let intake = Intake {
+        front,
+        head: &head,
+        peer,
+        correlation_id,
+    };
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES || head.uri.path().contains('%') {
+        return Refusal::malformed("the request target is too long or escaped")
+            .reply(correlation_id);
+    }
+    let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(&head.uri) else {
+        return Refusal::malformed("the query is malformed").reply(correlation_id);
+    };
+    let matched = find(&front.rows, head.method.as_str(), head.uri.path());
+    let Some(service) = front.service() else {
+        return starting(&intake);
+    };
+    let (row, path, params, by_twin) = match matched {
+        Matched::Route {
+            row,
+            path,
+            params,
+            by_twin,
+        } => (row, path, params, by_twin),
+        Matched::Method { allow, open } => {
+            return wrong_method(&intake, &service, allow, open).await;
+        }
+        Matched::Nothing => return nothing(&intake, &service).await,
+    };
+    let migrate_to = (by_twin && row.twin == Twin::Deprecated).then(|| path.clone());
+    let mut call = Call {
+        endpoint: format!("{} {}", row.method, row.path),
+        method: row.method,
+        resource: resource(row, &params),
+        path,
+        params,
+        query,
+        action: row.action,
+        ..Call::anonymous(correlation_id)
+    };
+    let reply = match admit(&intake, &service, row, body, &mut call).await {
+        Ok(()) => run(row, service, call).await,
+        Err(refused) => refused,
+    };
+    match migrate_to {
+        Some(path) => reply
+            .header("x-deprecated", "true")
+            .header("x-migrate-to", path),
+        None => reply,
+    }
+}
+
+/// Everything between the request line and the handler.
+async fn admit(
+    intake: &Intake<'_>,
+    service: &Arc<Service>,
+    row: &Row,
+    body: Body,
+    call: &mut Call,
+) -> Result<(), Reply> {
+    let refuse = |refusal: Refusal| refusal.reply(intake.correlation_id);
+    if row.min_role == MinRole::None {
+        return Ok(());
+    }
+    identify(intake, service, call).await?;
+    let longest = service.config().limits.id_chars;
+    if call.params.values().any(|value| value.len() > longest) {
+        let message = format!("an id has at most {longest} characters");
+        return Err(refuse(Refusal::new(400, "OUT_OF_RANGE", message)));
+    }
+    role(service, row, call).await?;
+    limit(intake, service, &call.actor.id).map_err(refuse)?;
+    if row.method == "GET" {
+        return Ok(());
+    }
+    call.body = body::read(
+        &intake.head.headers,
+        body,
+        service.config().limits.body_bytes,
+    )
+    .await
+    .map_err(refuse)?;
+    call.fence_header = headers::fence(&intake.head.headers).map_err(refuse)?;
+    if row.mutating {
+        call.key = headers::idempotency_key(&intake.head.headers).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+/// Fills in the actor.
+async fn identify(
+    intake: &Intake<'_>,
+    service: &Arc<Service>,
+    call: &mut Call,
+) -> Result<(), Reply> {
+    let refuse = |refusal: Refusal| refusal.reply(intake.correlation_id);
+    match service
+        .shared
+        .identity
+        .authenticate(&intake.head.headers, service.now())
+        .await
+    {
+        Ok(known) => {
+            call.actor = known.actor;
+            call.from_service = known.from_service;
+            if call.from_service {
+                call.causal_parent = headers::causal_parent(&intake.head.headers);
+            }
+            Ok(())
+        }
+        Err(Denied::Unauthenticated) => {
+            service.counters.unauthenticated.fetch_add(1, Relaxed);
+            limit(intake, service, &format!("peer {}", intake.peer.ip())).map_err(refuse)?;
+            Err(refuse(Refusal::new(
+                401,
+                "UNAUTHENTICATED",
+                "no valid credentials",
+            )))
+        }
+        Err(Denied::Malformed(message)) => Err(refuse(Refusal::malformed(message))),
+        Err(Denied::Unreadable(message)) => {
+            tracing::warn!(%message, "identities cannot be read");
+            let text = "identities cannot be read just now";
+            Err(refuse(Refusal::unavailable(
+                "IDENTITY_UNAVAILABLE",
+                text,
+                1,
+            )))
+        }
+    }
+}
+
+/// Whether the actor's role is enough; a refusal gets its audit entry.
+async fn role(service: &Arc<Service>, row: &Row, call: &Call) -> Result<(), Reply> {
+    let role = Role::named(&call.actor.role);
+    let enough = match row.min_role {
+        MinRole::None => true,
+        MinRole::Observer => role.is_some(),
+        MinRole::Operator => role == Some(Role::Operator),
+    };
+    if enough {
+        return Ok(());
+    }
+    let message = format!("role {} may not do this", call.actor.role);
+    let refusal = Refusal::new(403, "FORBIDDEN", message)
+        .details(json!({"role": call.actor.role, "needed": row.min_role.word()}));
+    Err(mutation::refuse(service, call, refusal).await)
+}
+
+fn limit(intake: &Intake<'_>, service: &Arc<Service>, who: &str) -> Result<(), Refusal> {
+    let limits = &service.config().rate_limit;
+    if !limits.enabled {
+        return Ok(());
+    }
+    let (rate, burst) = (limits.per_second, limits.burst);
+    intake
+        .front
+        .limiter
+        .take(who, rate, burst, Instant::now())
+        .map_err(|seconds| {
+            service.counters.rate_limited.fetch_add(1, Relaxed);
+            let message = format!("more than {rate} requests a second");
+            Refusal {
+                status: 429,
+                ..Refusal::unavailable("RATE_LIMITED", message, seconds)
+            }
+        })
+}
+
+/// A handler runs on a task of its own: a client that hangs up must not stop an operation half-way.
+async fn run(row: &Row, service: Arc<Service>, call: Call) -> Reply {
+    let correlation_id = call.correlation_id.clone();
+    let handler = row.handler.clone();
+    let task = tokio::spawn(async move { handler(service, call).await });
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a handler panicked");
+        Refusal::new(500, "INTERNAL", "this is a bug of the service").reply(&correlation_id)
+    })
+}
+
+fn resource(row: &Row, params: &std::collections::BTreeMap<String, String>) -> String {
+    let mut resource = row.resource.to_owned();
+    for (name, value) in params {
+        resource = resource.replace(&format!("{{{name}}}"), value);
+    }
+    resource
+}
+
+fn starting(intake: &Intake<'_>) -> Reply {
+    if intake.head.uri.path() == "/healthz" {
+        return Reply::json(503, json!({"ok": false, "state": "starting"}));
+    }
+    Refusal::unavailable("STARTING", "the service is starting", 1).reply(intake.correlation_id)
+}
+
+async fn wrong_method(
+    intake: &Intake<'_>,
+    service: &Arc<Service>,
+    allow: String,
+    open: bool,
+) -> Reply {
+    if !open && let Err(denied) = known(intake, service).await {
+        return denied;
+    }
+    let message = format!("{} is not allowed here: {allow} is", intake.head.method);
+    Refusal::new(405, "METHOD_NOT_ALLOWED", message)
+        .reply(intake.correlation_id)
+        .header("allow", allow)
+}
+
+async fn nothing(intake: &Intake<'_>, service: &Arc<Service>) -> Reply {
+    match known(intake, service).await {
+        Ok(()) => Refusal::not_found("ROUTE_NOT_FOUND", format!("no {}", intake.head.uri.path()))
+            .reply(intake.correlation_id),
+        Err(denied) => denied,
+    }
+}
+
+/// What does not exist is told to those who may ask, under their rate limit.
+async fn known(intake: &Intake<'_>, service: &Arc<Service>) -> Result<(), Reply> {
+    let mut call = Call::anonymous(intake.correlation_id);
+    identify(intake, service, &mut call).await?;
+    limit(intake, service, &call.actor.id).map_err(|refusal| refusal.reply(intake.correlation_id))
+}

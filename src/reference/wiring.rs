@@ -1,0 +1,84 @@
+//! What there is: services, routes, restore stages, resumers and background tasks, one list each.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+
+use super::config::Config;
+use super::operations::Resumer;
+use super::service::Service;
+use super::time::Timestamp;
+use super::web::Row;
+use super::{audit, events, memory, prune, sessions, status, vision};
+
+/// The services, in the order in which they are bound.
+pub const SERVICES: &[&str] = &[
+    "api-gateway",
+    "memory-engine",
+    "openclaw",
+    "eva-os",
+    "vision-capture",
+];
+
+/// The route table.
+pub fn routes() -> Vec<Row> {
+    [
+        status::routes(SERVICES),
+        sessions::routes(),
+        events::routes(),
+        audit::routes(),
+        memory::routes(),
+        vision::routes(),
+    ]
+    .concat()
+}
+
+/// A stage of the restore: counts what of it is back.
+pub struct Stage {
+    /// Its name in the trace.
+    pub name: &'static str,
+    /// Whose database it looks into.
+    pub service: &'static str,
+    /// Counts.
+    pub count: fn(&Connection, &Config, Timestamp) -> rusqlite::Result<i64>,
+}
+
+/// The stages, in their order; each is announced also when it restores nothing.
+pub const STAGES: &[Stage] = &[
+    Stage {
+        name: "sessions",
+        service: "api-gateway",
+        count: sessions::count,
+    },
+    Stage {
+        name: "confirmations",
+        service: "api-gateway",
+        count: nothing,
+    },
+    Stage {
+        name: "tasks",
+        service: "eva-os",
+        count: nothing,
+    },
+    Stage {
+        name: "budgets",
+        service: "eva-os",
+        count: nothing,
+    },
+];
+
+fn nothing(_: &Connection, _: &Config, _: Timestamp) -> rusqlite::Result<i64> {
+    Ok(0)
+}
+
+/// What is done with operations that were pending at start.
+pub fn resumers() -> Vec<Resumer> {
+    Vec::new()
+}
+
+/// Work that runs beside the requests of a service, until the process ends.
+pub type Task = fn(Arc<Service>) -> BoxFuture<'static, ()>;
+
+/// `(service, task)`; the empty name means every service.
+pub const TASKS: &[(&str, Task)] = &[("", |svc| Box::pin(prune::run(svc)))];
