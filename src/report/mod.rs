@@ -1,1 +1,27 @@
 //! Writers of what a run found, one file a format. They decide nothing.
+//!
+//! What is written has types of its own here, with versions: a working type may change its shape,
+//! a file that somebody reads must not.
+
+mod gate_report;
+mod kill_matrix;
+
+pub use gate_report::{Context, GateReport, GitPart, ProofUsed, REPORT_FILE, report};
+pub use kill_matrix::{KillMatrix, MATRIX_FILE, MatrixError};
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::files::write_atomically;
+
+/// Writes a value as indented JSON, replacing the file as a whole or not at all.
+///
+/// # Errors
+/// Whatever the file system says; the file is then what it was before.
+pub fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    write_atomically(path, &text)
+}

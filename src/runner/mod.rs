@@ -1,1 +1,31 @@
 //! Runs a plan against a target and emits events. It prints nothing and writes no report.
+//!
+//! Each gate is driven alone: a target, doubles and a folder of its own, under a deadline. Proving
+//! is the same drive, once for each pair of a mutant and a gate.
+
+mod decide;
+mod drive;
+mod event;
+mod phases;
+mod proof;
+mod prove;
+mod run;
+
+pub use drive::in_check;
+pub use event::{Attempt, EvidenceFile, Row, RunEvent};
+pub use phases::Phases;
+pub use proof::{Cell, CellRole, MutantProof, NullProof, Outcome, Proof};
+pub use prove::{ProveOptions, Proven, Scope, prove};
+pub use run::{RunOptions, RunOutcome, run};
+
+use tokio::sync::watch;
+
+/// Becomes true once, when the run is to end early.
+pub type Cancel = watch::Receiver<bool>;
+
+/// Waits until the run is to end early; for ever when whoever could say so is gone.
+async fn cancelled(cancel: &mut Cancel) {
+    if cancel.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

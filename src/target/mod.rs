@@ -10,6 +10,7 @@ pub mod launcher;
 pub mod listening;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 
 pub use ask::{Answer, Ask, Exchange};
 pub use client::Client;
