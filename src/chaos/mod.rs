@@ -5,6 +5,7 @@
 //! [`linear::check`] says whether a history has an explanation.
 
 pub mod bounds;
+pub mod crash;
 pub mod degrade;
 pub mod history;
 pub mod linear;

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod cx;
 pub mod judgement;
+pub mod policy;
 pub mod registry;
 pub mod slo;
 

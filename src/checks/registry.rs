@@ -90,6 +90,11 @@ pub const CHECKS: &[Check] = &[
         super::audit::audit_chain_present
     ),
     check!(
+        "idempotency-store-durable",
+        "src/checks/policy/idempotency_store_durable.rs",
+        super::policy::idempotency_store_durable
+    ),
+    check!(
         "recovery-exit-criteria",
         "src/checks/slo/recovery_exit_criteria.rs",
         super::slo::recovery_exit_criteria

@@ -1,0 +1,3 @@
+//! Gates of policy determinism under concurrency: decisions, idempotency, fences.
+
+pub mod idempotency_store_durable;
