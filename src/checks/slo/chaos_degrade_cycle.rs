@@ -226,3 +226,74 @@ async fn spike(cycle: &mut Cycle<'_>) -> anyhow::Result<Went> {
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::twins::{Flaw, Paper};
+    use super::*;
+
+    fn cycle(flaw: Flaw) -> Timeline {
+        let mut paper = Paper::start(flaw, json!({}));
+        paper.drive("HBHH").probe();
+        if flaw == Flaw::NotFed {
+            paper.drive(&"B".repeat(30)).wait();
+            return paper.line;
+        }
+        paper.drive("BBB").probe().drive("B").probe();
+        if flaw == Flaw::ManualReset {
+            paper.drive(&"H".repeat(160));
+        }
+        paper.drive("HHHHH").probe();
+        paper.line
+    }
+
+    fn judged(flaw: Flaw) -> Judgement {
+        judge(&Evidence {
+            double: cycle(flaw),
+            wire: cycle(flaw),
+        })
+    }
+
+    #[test]
+    fn a_cycle_without_help_passes() {
+        let judgement = judged(Flaw::None);
+        assert_eq!(judgement.violations, Vec::<String>::new());
+        assert_eq!(
+            (judgement.exercised["cycles"], judgement.exercised["spikes"]),
+            (2, 2)
+        );
+    }
+
+    #[test]
+    fn how_many_healthy_windows_it_takes_is_not_asked() {
+        for flaw in [
+            Flaw::LeavesAfterOne,
+            Flaw::CountNotReset,
+            Flaw::StatusStatic,
+        ] {
+            let judgement = judged(flaw);
+            assert_eq!(judgement.violations, Vec::<String>::new(), "{flaw:?}");
+            assert_eq!(judgement.exercised["cycles"], 2, "{flaw:?}");
+        }
+    }
+
+    #[test]
+    fn each_flaw_is_a_violation() {
+        for flaw in [
+            Flaw::NotFed,
+            Flaw::ManualReset,
+            Flaw::EntersAtOnce,
+            Flaw::FramesServed,
+            Flaw::TurnsShed,
+        ] {
+            assert_ne!(judged(flaw).violations, Vec::<String>::new(), "{flaw:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_seen_is_nothing_exercised() {
+        let judgement = judge(&Evidence::default());
+        assert_eq!(judgement.exercised["cycles"], 0);
+        assert!(!judgement.undecided.is_empty());
+    }
+}

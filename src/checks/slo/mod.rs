@@ -2,6 +2,8 @@
 //! truth, and a whole cycle under nothing but latency and traffic.
 
 mod status_oracle;
+#[cfg(test)]
+mod twins;
 mod walk;
 
 pub mod chaos_degrade_cycle;

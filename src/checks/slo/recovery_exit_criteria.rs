@@ -356,3 +356,136 @@ async fn stay_unprobed(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
     cycle.probe(&SHED).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::twins::{Flaw, Paper};
+    use super::*;
+
+    fn interrupted(flaw: Flaw) -> Timeline {
+        let mut paper = Paper::start(flaw, json!({}));
+        paper
+            .probe()
+            .drive("BBB")
+            .probe()
+            .drive("HHHH")
+            .probe()
+            .drive("B")
+            .drive("HHHH")
+            .probe();
+        paper.drive("H").wait().probe();
+        paper.line
+    }
+
+    fn killed(flaw: Flaw) -> Timeline {
+        let mut paper = Paper::start(flaw, json!({}));
+        paper.drive("BBB").probe().drive("HH");
+        paper.kill(json!({}));
+        paper.probe().drive("HH").probe().drive("H").wait().probe();
+        paper.line
+    }
+
+    fn unattended(flaw: Flaw) -> Timeline {
+        let mut paper = Paper::start(flaw, json!({}));
+        paper.drive("BBB").probe();
+        paper.kill(json!({"window_ms": SHORT_WINDOW_MS}));
+        paper.idle(5).wait().wait();
+        paper.line
+    }
+
+    fn unprobed(flaw: Flaw) -> Timeline {
+        let mut paper = Paper::start(flaw, json!({"self_probe": false}));
+        paper.drive("BBB").probe();
+        paper.kill(json!({"window_ms": SHORT_WINDOW_MS}));
+        for _ in 0..13 {
+            paper.idle(1).probe();
+        }
+        paper.drive("HHHHH").wait().probe();
+        paper.line
+    }
+
+    fn judged(flaw: Flaw) -> Judgement {
+        judge(&Evidence {
+            interrupted: interrupted(flaw),
+            killed: killed(flaw),
+            unattended: unattended(flaw),
+            unprobed: unprobed(flaw),
+        })
+    }
+
+    #[test]
+    fn a_right_target_exercises_every_pattern() {
+        let judgement = judged(Flaw::None);
+        assert_eq!(judgement.violations, Vec::<String>::new());
+        assert_eq!(judgement.undecided, Vec::<String>::new());
+        let exercised = |name: &str| judgement.exercised[name];
+        assert_eq!(exercised("interrupted_recoveries"), 1);
+        assert_eq!(exercised("kills_while_degraded"), 1);
+        assert_eq!(exercised("self_probe_recoveries"), 1);
+        assert_eq!(exercised("recoveries"), 4);
+        assert!(exercised("neutral_windows") >= 12, "{judgement:?}");
+    }
+
+    #[test]
+    fn each_flaw_is_a_violation() {
+        for flaw in [
+            Flaw::LeavesAfterOne,
+            Flaw::CountNotReset,
+            Flaw::LeavesLate,
+            Flaw::CountsLostOnKill,
+            Flaw::ModeLostOnKill,
+            Flaw::NeutralCounts,
+            Flaw::NoProbes,
+            Flaw::SecondEntered,
+            Flaw::FramesServed,
+            Flaw::ManualReset,
+        ] {
+            assert_ne!(judged(flaw).violations, Vec::<String>::new(), "{flaw:?}");
+        }
+    }
+
+    #[test]
+    fn how_many_breaches_degrade_and_what_the_status_says_is_not_asked() {
+        for flaw in [
+            Flaw::EntersAtOnce,
+            Flaw::StatusStatic,
+            Flaw::HistoryUnbounded,
+        ] {
+            assert_eq!(judged(flaw).violations, Vec::<String>::new(), "{flaw:?}");
+        }
+    }
+
+    #[test]
+    fn an_exit_that_does_not_come_is_undecided_until_the_bound() {
+        let line = |waits: bool| {
+            let mut paper = Paper::start(Flaw::LeavesLate, json!({}));
+            paper.drive("BBBHHHHH");
+            if waits {
+                paper.wait();
+            }
+            paper.line
+        };
+        let judged = |line| {
+            judge(&Evidence {
+                interrupted: line,
+                ..Evidence::default()
+            })
+        };
+        let early = judged(line(false));
+        assert!(
+            early.violations.is_empty() && !early.undecided.is_empty(),
+            "{early:?}"
+        );
+        assert!(!judged(line(true)).violations.is_empty());
+    }
+
+    #[test]
+    fn nothing_seen_is_nothing_exercised() {
+        let judgement = judge(&Evidence::default());
+        assert!(
+            judgement.exercised.values().all(|count| *count == 0),
+            "{judgement:?}"
+        );
+        assert!(!judgement.undecided.is_empty());
+    }
+}

@@ -173,3 +173,61 @@ async fn read(cycle: &mut Cycle<'_>) {
         cycle.status(path, Credential::Operator(1)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::twins::{Flaw, Paper};
+    use super::*;
+
+    fn judged(flaw: Flaw) -> Judgement {
+        let counts = json!({
+            "breach_windows": BREACH_WINDOWS,
+            "recover_windows": RECOVER_WINDOWS,
+            "history_limit": HISTORY_LIMIT,
+        });
+        let mut paper = Paper::start(flaw, counts);
+        paper.look_without().look();
+        for letter in ["B", "H", "B", "B"] {
+            paper.drive(letter).look();
+        }
+        paper.probe().look();
+        paper.turns(2, 12).read().look().turns(3, 12).read().look();
+        for letter in ["B", "H", "H", "H"] {
+            paper.drive(letter).look();
+        }
+        paper.probe().turns(2, 12).read().look();
+        judge(&Evidence { cycle: paper.line })
+    }
+
+    #[test]
+    fn a_truthful_status_passes() {
+        let judgement = judged(Flaw::None);
+        assert_eq!(judgement.violations, Vec::<String>::new());
+        assert!(judgement.exercised["statuses"] >= 20, "{judgement:?}");
+        assert_eq!(judgement.exercised["modes"], 3);
+        assert!(judgement.exercised["history_overflows"] >= 1);
+    }
+
+    #[test]
+    fn each_lie_is_a_violation() {
+        for flaw in [
+            Flaw::StatusStatic,
+            Flaw::TimeFrozen,
+            Flaw::HistoryUnbounded,
+            Flaw::HistoryReversed,
+            Flaw::AlwaysClear,
+            Flaw::TwinDiffers,
+            Flaw::StatusOpen,
+            Flaw::ShedUncounted,
+        ] {
+            assert_ne!(judged(flaw).violations, Vec::<String>::new(), "{flaw:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_seen_is_nothing_exercised() {
+        let judgement = judge(&Evidence::default());
+        assert_eq!(judgement.exercised["statuses"], 0);
+        assert!(judgement.violations.is_empty());
+    }
+}
