@@ -90,6 +90,11 @@ pub const CHECKS: &[Check] = &[
         super::audit::audit_chain_present
     ),
     check!(
+        "approval-race-safe",
+        "src/checks/policy/approval_race_safe.rs",
+        super::policy::approval_race_safe
+    ),
+    check!(
         "idempotency-store-durable",
         "src/checks/policy/idempotency_store_durable.rs",
         super::policy::idempotency_store_durable

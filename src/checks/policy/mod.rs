@@ -1,3 +1,5 @@
 //! Gates of policy determinism under concurrency: decisions, idempotency, fences.
 
+pub mod approval_race_safe;
+pub mod approvals;
 pub mod idempotency_store_durable;

@@ -1,0 +1,574 @@
+//! Decisions over the three approval routes, as a client sees them: how they are minted, asked for
+//! and answered. Shared by every gate that decides something; it judges nothing.
+
+use std::fmt;
+
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::base::Seed;
+use crate::chaos::linear::Operation;
+use crate::chaos::specs::Ttl;
+use crate::chaos::specs::confirmation::{Call, Input, Output, Verdict};
+use crate::checks::Undecided;
+use crate::target::{Ask, Client, Exchange};
+
+/// The guarded tool that decisions here are about.
+pub const GUARDED_TOOL: &str = "file.write";
+/// Guarded calls per turn: as many as a turn may carry.
+const CALLS_PER_TURN: usize = 5;
+/// Requests under way at once while decisions are minted.
+const MINTING_AT_ONCE: usize = 8;
+/// What a turn's text begins with when the model shall answer with guarded calls.
+const GUARDED: &str = "guarded:";
+
+/// One of the routes that take decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// `/v3/confirmations`: a guarded tool call of a turn.
+    Confirmations,
+    /// `/v3/actions`: a planned action.
+    Actions,
+    /// eva-os: a gated tool call.
+    EvaOs,
+}
+
+impl Route {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Confirmations, Self::Actions, Self::EvaOs];
+
+    /// The service that issues and keeps these decisions.
+    #[must_use]
+    pub fn issuer(self) -> &'static str {
+        match self {
+            Self::Confirmations | Self::Actions => "api-gateway",
+            Self::EvaOs => "eva-os",
+        }
+    }
+
+    /// A request that does `verb` (`approve`, `deny`, `reissue`) to a decision.
+    #[must_use]
+    pub fn ask(self, id: &str, verb: &str, fence: Shown) -> Ask {
+        let mut body = json!({});
+        if let Shown::Body(token) = fence {
+            body["fence_token"] = token.into();
+        }
+        let ask = match self {
+            Self::Confirmations => Ask::post(
+                self.issuer(),
+                &format!("/v3/confirmations/{id}/{verb}"),
+                body,
+            ),
+            Self::Actions => Ask::post(self.issuer(), &format!("/v3/actions/{id}/{verb}"), body),
+            Self::EvaOs => {
+                body["approval_id"] = id.into();
+                Ask::post(self.issuer(), &format!("/{verb}"), body)
+            }
+        };
+        match fence {
+            Shown::Header(token) => ask.fence(token),
+            Shown::Nothing | Shown::Body(_) => ask,
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Confirmations => "confirmations",
+            Self::Actions => "actions",
+            Self::EvaOs => "eva-os",
+        })
+    }
+}
+
+/// How a request shows its fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// Not at all, as a v4.6 client: it stands for the fence of the first issue.
+    Nothing,
+    /// In `X-Fence-Token`.
+    Header(i64),
+    /// As `fence_token` in the body.
+    Body(i64),
+}
+
+impl Shown {
+    /// The fence, if one is shown.
+    #[must_use]
+    pub fn token(self) -> Option<i64> {
+        match self {
+            Self::Nothing => None,
+            Self::Header(token) | Self::Body(token) => Some(token),
+        }
+    }
+}
+
+/// What is wanted of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// The tool shall run.
+    Approve,
+    /// It shall not.
+    Deny,
+}
+
+impl Verb {
+    /// The last segment of the path.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+        }
+    }
+
+    /// The verdict that a decision won by this has.
+    #[must_use]
+    pub fn verdict(self) -> &'static str {
+        match self {
+            Self::Approve => "approved",
+            Self::Deny => "denied",
+        }
+    }
+}
+
+/// An open decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Minted {
+    /// Where it is decided.
+    pub route: Route,
+    /// Its id.
+    pub id: String,
+    /// The fence it was issued with.
+    pub fence: i64,
+    /// The arguments of the guarded call. Their `path` is the marker that tells its runs from
+    /// everybody else's.
+    pub args: Value,
+    /// When the request that minted it was sent: its time to live cannot have begun before.
+    pub minted_us: u64,
+}
+
+impl Minted {
+    /// What the double is looked through for.
+    #[must_use]
+    pub fn marker(&self) -> &str {
+        self.args["path"].as_str().unwrap_or_default()
+    }
+}
+
+/// Arguments that carry a marker.
+#[must_use]
+pub fn marked(marker: &str) -> Value {
+    json!({"path": marker, "text": marker})
+}
+
+/// A script for the model double: a turn whose text asks for it gets guarded calls, one a marker.
+#[must_use]
+pub fn guarded_calls(request: &Value) -> Value {
+    let heard = request["input_text"].as_str().unwrap_or_default();
+    let markers = heard.strip_prefix(GUARDED).unwrap_or_default();
+    let calls: Vec<Value> = markers
+        .split_whitespace()
+        .map(|marker| json!({"tool_name": GUARDED_TOOL, "args": marked(marker)}))
+        .collect();
+    json!({"text": "As you wish.", "tool_calls": calls})
+}
+
+/// Opens a session for turns and actions.
+///
+/// # Errors
+/// When there is none.
+pub async fn session(client: &Client) -> Result<String, Undecided> {
+    let body = json!({"user_id": "u-1", "conversation_id": "c-1"});
+    let exchange = client
+        .send(Ask::post("api-gateway", "/v3/sessions", body))
+        .await;
+    text(&exchange, exchange.answered(), "session_id")
+}
+
+/// Mints one decision a marker, in order of the markers. The model double must run
+/// [`guarded_calls`].
+///
+/// # Errors
+/// When an answer does not carry what it takes to decide.
+pub async fn mint(
+    client: &Client,
+    session: &str,
+    route: Route,
+    markers: &[String],
+) -> Result<Vec<Minted>, Undecided> {
+    let per_request = if route == Route::Confirmations {
+        CALLS_PER_TURN
+    } else {
+        1
+    };
+    let mut requests = Vec::new();
+    for markers in markers.chunks(per_request) {
+        let (client, session, markers) = (client.clone(), session.to_owned(), markers.to_vec());
+        requests.push(async move { mint_once(&client, &session, route, &markers).await });
+    }
+    let minted: Vec<_> = stream::iter(requests)
+        .buffered(MINTING_AT_ONCE)
+        .collect()
+        .await;
+    let minted: Vec<Vec<Minted>> = minted.into_iter().collect::<Result<_, _>>()?;
+    Ok(minted.into_iter().flatten().collect())
+}
+
+async fn mint_once(
+    client: &Client,
+    session: &str,
+    route: Route,
+    markers: &[String],
+) -> Result<Vec<Minted>, Undecided> {
+    let first = marked(&markers[0]);
+    let ask = match route {
+        Route::Confirmations => {
+            let text = format!("{GUARDED}{}", markers.join(" "));
+            Ask::post(
+                "api-gateway",
+                "/v3/turn",
+                json!({"session_id": session, "input_text": text}),
+            )
+        }
+        Route::Actions => {
+            let body = json!({"intent": GUARDED_TOOL, "params": first, "session_id": session});
+            Ask::post("api-gateway", "/v3/actions/plan", body)
+        }
+        Route::EvaOs => {
+            let body = json!({"tool_name": GUARDED_TOOL, "args": first});
+            Ask::post("eva-os", "/gate-tool-call", body)
+        }
+    };
+    let exchange = client.send(ask).await;
+    let answer = exchange.answered();
+    markers
+        .iter()
+        .map(|marker| {
+            let args = marked(marker);
+            let (body, id) = match route {
+                Route::Confirmations => {
+                    let calls = answer["tool_calls"]
+                        .as_array()
+                        .map_or(&[][..], Vec::as_slice);
+                    let call = calls.iter().find(|call| call["args"] == args);
+                    (call.unwrap_or(&Value::Null), "confirmation_id")
+                }
+                Route::Actions => (&answer["action"], "action_id"),
+                Route::EvaOs => (answer, "approval_id"),
+            };
+            Ok(Minted {
+                route,
+                id: text(&exchange, body, id)?,
+                fence: number(&exchange, body, "fence_token")?,
+                args,
+                minted_us: exchange.invoked_us,
+            })
+        })
+        .collect()
+}
+
+fn text(exchange: &Exchange, body: &Value, field: &str) -> Result<String, Undecided> {
+    let text = body[field]
+        .as_str()
+        .filter(|_| exchange.ok())
+        .map(str::to_owned);
+    text.ok_or_else(|| missing(exchange, field))
+}
+
+fn number(exchange: &Exchange, body: &Value, field: &str) -> Result<i64, Undecided> {
+    let number = body[field].as_i64().filter(|_| exchange.ok());
+    number.ok_or_else(|| missing(exchange, field))
+}
+
+fn missing(exchange: &Exchange, field: &str) -> Undecided {
+    let answer = exchange.answered();
+    Undecided(format!(
+        "no {field} in the answer to {}: {answer}",
+        exchange.line()
+    ))
+}
+
+/// A decision that was asked for, and what was said to it. A row of evidence: it is stored as an
+/// array, because there are thousands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Row", into = "Row")]
+pub struct Asked {
+    /// What was wanted.
+    pub verb: Verb,
+    /// Who asked.
+    pub actor: String,
+    /// With which fence.
+    pub fence: Shown,
+    /// Just before it was sent.
+    pub invoked_us: u64,
+    /// When the answer was there; none without an answer.
+    pub returned_us: Option<u64>,
+    /// Its status; 0 without an answer.
+    pub status: u16,
+    /// `error.code`.
+    pub code: String,
+    /// The verdict it names, of this request or of the winner.
+    pub verdict: String,
+    /// The actor it names, likewise.
+    pub decided_by: String,
+    /// How the execution went, if it speaks of one.
+    pub execution: String,
+}
+
+type Row = (
+    Verb,
+    String,
+    Shown,
+    u64,
+    Option<u64>,
+    u16,
+    String,
+    String,
+    String,
+    String,
+);
+
+impl From<Row> for Asked {
+    fn from(row: Row) -> Self {
+        let (verb, actor, fence, invoked_us, returned_us, status, code, verdict, by, run) = row;
+        let (decided_by, execution) = (by, run);
+        Self {
+            verb,
+            actor,
+            fence,
+            invoked_us,
+            returned_us,
+            status,
+            code,
+            verdict,
+            decided_by,
+            execution,
+        }
+    }
+}
+
+impl From<Asked> for Row {
+    fn from(asked: Asked) -> Self {
+        let Asked {
+            verb,
+            actor,
+            fence,
+            invoked_us,
+            returned_us,
+            status,
+            ..
+        } = asked;
+        let Asked {
+            code,
+            verdict,
+            decided_by,
+            execution,
+            ..
+        } = asked;
+        (
+            verb,
+            actor,
+            fence,
+            invoked_us,
+            returned_us,
+            status,
+            code,
+            verdict,
+            decided_by,
+            execution,
+        )
+    }
+}
+
+impl Asked {
+    /// The row of an exchange.
+    #[must_use]
+    pub fn new(verb: Verb, actor: String, fence: Shown, exchange: &Exchange) -> Self {
+        let answer = exchange.answered();
+        let told = if exchange.ok() {
+            answer
+        } else {
+            &answer["error"]["details"]
+        };
+        let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            verb,
+            actor,
+            fence,
+            invoked_us: exchange.invoked_us,
+            returned_us: exchange.returned_us,
+            status: exchange.status(),
+            code: exchange.code().to_owned(),
+            verdict: string(&told["verdict"]),
+            decided_by: string(&told["decided_by"]["actor_id"]),
+            execution: string(&told["execution"]["status"]),
+        }
+    }
+
+    /// Whether it was told that it decided.
+    #[must_use]
+    pub fn won(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// When it was under way, if it was answered: only then it surely reached the target.
+    #[must_use]
+    pub fn interval(&self) -> Option<(u64, u64)> {
+        Some((self.invoked_us, self.returned_us?))
+    }
+
+    /// What the checker is told. An answer that the specification has no word for, and none at
+    /// all, leave the operation open.
+    #[must_use]
+    pub fn operation(&self, decision: &Minted, ttl_ms: u64) -> Operation<Input, Output> {
+        let fence = self.fence.token().map(i64::cast_unsigned);
+        let call = match self.verb {
+            Verb::Approve => Call::Approve { fence },
+            Verb::Deny => Call::Deny { fence },
+        };
+        let output = match (self.status, self.code.as_str(), self.verdict.as_str()) {
+            (200..300, ..) => Some(Output::Won),
+            (409, "ALREADY_DECIDED", "approved") => Some(Output::Decided(Verdict::Approved)),
+            (409, "ALREADY_DECIDED", "denied") => Some(Output::Decided(Verdict::Denied)),
+            (409, "FENCE_STALE", _) => Some(Output::Stale),
+            (409, "CONFIRMATION_EXPIRED", _) => Some(Output::Expired),
+            (404, ..) => Some(Output::NotFound),
+            _ => None,
+        };
+        let expires_us = decision.minted_us + ttl_ms * 1_000;
+        let ttl = match self.returned_us {
+            Some(returned_us) if returned_us < expires_us => Ttl::Running,
+            _ => Ttl::MayHavePassed,
+        };
+        Operation {
+            input: Input {
+                id: decision.id.clone(),
+                call,
+                ttl,
+            },
+            invoked: self.invoked_us,
+            answered: self.returned_us.zip(output),
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}: ", self.verb.path(), self.actor)?;
+        match self.returned_us {
+            None => f.write_str("no answer"),
+            Some(_) if self.code.is_empty() => write!(f, "{} {}", self.status, self.verdict),
+            Some(_) => write!(f, "{} {} {}", self.status, self.code, self.verdict),
+        }
+    }
+}
+
+/// Markers that no other run shares: prefix, seed and number.
+#[must_use]
+pub fn markers(seed: Seed, what: &str, n: usize) -> Vec<String> {
+    let run = seed.child("markers").0;
+    (0..n)
+        .map(|number| format!("{what}-{run:016x}-{number}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_answers_with_one_guarded_call_a_marker_and_else_with_none() {
+        let answer = guarded_calls(&json!({"input_text": "guarded:a b"}));
+        let paths: Vec<_> = answer["tool_calls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| &c["args"]["path"])
+            .collect();
+        assert_eq!(paths, ["a", "b"]);
+        assert_eq!(
+            guarded_calls(&json!({"input_text": "hello"}))["tool_calls"],
+            json!([])
+        );
+    }
+
+    #[test]
+    fn a_request_shows_its_fence_where_it_is_told_to() {
+        let header = Route::Confirmations.ask("cnf_1", "approve", Shown::Header(41));
+        assert_eq!(header.path, "/v3/confirmations/cnf_1/approve");
+        assert_eq!(header.headers["x-fence-token"], "41");
+        assert_eq!(header.body, Some(json!({})));
+        let body = Route::EvaOs.ask("apr_1", "deny", Shown::Body(7));
+        assert_eq!(
+            (body.service.as_str(), body.path.as_str()),
+            ("eva-os", "/deny")
+        );
+        assert_eq!(
+            body.body,
+            Some(json!({"approval_id": "apr_1", "fence_token": 7}))
+        );
+        assert!(body.headers.is_empty());
+    }
+
+    #[test]
+    fn the_contracts_answers_become_rows_and_rows_survive_storage() {
+        let exchange = |sample: &str| {
+            let sample: Value = serde_json::from_str(sample).unwrap();
+            let answer = json!({
+                "status": sample["answer"]["status"],
+                "headers": {},
+                "body": sample["answer"]["body"],
+            });
+            let exchange = json!({
+                "service": "api-gateway", "method": "POST", "path": "/", "correlation_id": "c",
+                "headers": {}, "body": null, "invoked_us": 5, "returned_us": 9,
+                "answer": answer, "error": null,
+            });
+            serde_json::from_value::<Exchange>(exchange).unwrap()
+        };
+        let row = |sample| {
+            let asked = Asked::new(
+                Verb::Approve,
+                "op-1".into(),
+                Shown::Body(41),
+                &exchange(sample),
+            );
+            let stored = serde_json::to_value(&asked).unwrap();
+            assert!(stored.is_array());
+            assert_eq!(serde_json::from_value::<Asked>(stored).unwrap(), asked);
+            asked
+        };
+        let won = row(include_str!(
+            "../../../fixtures/contract/samples/confirmation-approve.json"
+        ));
+        assert!(won.won());
+        let told = (
+            won.verdict.as_str(),
+            won.decided_by.as_str(),
+            won.execution.as_str(),
+        );
+        assert_eq!(told, ("approved", "op-1", "succeeded"));
+        let lost = row(include_str!(
+            "../../../fixtures/contract/samples/confirmation-decided.json"
+        ));
+        assert!(!lost.won());
+        assert_eq!((lost.status, lost.code.as_str()), (409, "ALREADY_DECIDED"));
+        assert_eq!(
+            (lost.verdict.as_str(), lost.decided_by.as_str()),
+            ("approved", "op-1")
+        );
+        let denied = row(include_str!(
+            "../../../fixtures/contract/samples/confirmation-deny.json"
+        ));
+        assert_eq!(
+            (denied.verdict.as_str(), denied.execution.as_str()),
+            ("denied", "")
+        );
+    }
+}
