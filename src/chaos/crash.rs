@@ -218,14 +218,20 @@ impl Unread {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use rusqlite::Connection;
+    use serde_json::json;
 
-    use super::{InFlight, WriteLock};
-    use crate::target::Exchange;
+    use super::{InFlight, Unread, WriteLock};
+    use crate::base::{Clock, Seed};
+    use crate::doubles::{Behaviour, Double, Kind, Point};
+    use crate::model::target_spec::{TargetKind, TargetSpec};
+    use crate::target::{Ask, Credential, Exchange, Incidents, Instance, Keys, Launcher, Setup};
 
     const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(10);
 
     fn exchange(path: &str) -> Exchange {
         Exchange {
@@ -233,7 +239,7 @@ mod tests {
             method: String::new(),
             path: path.to_owned(),
             correlation_id: String::new(),
-            headers: Default::default(),
+            headers: BTreeMap::default(),
             body: None,
             invoked_us: 0,
             returned_us: None,
@@ -292,5 +298,74 @@ mod tests {
             .map(|one| one.path)
             .collect();
         assert_eq!(paths, ["first", "second"]);
+    }
+
+    /// A double in the place of a gateway.
+    async fn instead_of_a_gateway(double: &Double, clock: Clock) -> Instance {
+        let kind = TargetKind::Remote { url: double.url() };
+        let spec = TargetSpec {
+            name: "double".to_owned(),
+            kind,
+        };
+        let setup = Setup {
+            dir: std::path::PathBuf::new(),
+            config: json!({}),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            keys: Keys::new(Seed(1)),
+            clock,
+            seed: Seed(1),
+            incidents: Incidents::default(),
+        };
+        let launcher = Launcher {
+            binary: std::path::PathBuf::new(),
+            spec,
+        };
+        launcher.start(setup).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_unread_answer_is_due_when_it_was_sent_and_not_before() {
+        let clock = Clock::start();
+        let double = Double::start(Kind::Models, clock).await.unwrap();
+        let instance = instead_of_a_gateway(&double, clock).await;
+        double.behave(Behaviour::hold(Point::Committed));
+        let ask = Ask::post("api-gateway", "/chat", json!({"input_text": "hi"})).key("k-1");
+        let unread = Unread::send(&instance, &Credential::Operator(1), ask, clock)
+            .await
+            .unwrap();
+        double.held(1, LONG).await.unwrap();
+        assert!(
+            tokio::time::timeout(SHORT, unread.due()).await.is_err(),
+            "held"
+        );
+        double.release();
+        let due_us = unread.due().await.unwrap();
+        let call = double.calls().remove(0);
+        assert!(call.committed_us.unwrap() <= due_us);
+        assert_eq!(call.body["input_text"], "hi");
+        assert_eq!(call.headers["x-idempotency-key"], "k-1");
+        assert_eq!(call.headers["authorization"], "<redacted>");
+        let exchange = unread.abandon();
+        assert_eq!((exchange.status(), exchange.returned_us), (0, None));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_is_no_answer() {
+        let clock = Clock::start();
+        let double = Double::start(Kind::Models, clock).await.unwrap();
+        let instance = instead_of_a_gateway(&double, clock).await;
+        double.behave(Behaviour::cut(Point::Arrived));
+        let ask = Ask::post("api-gateway", "/chat", json!({}));
+        let unread = Unread::send(&instance, &Credential::None, ask, clock)
+            .await
+            .unwrap();
+        assert!(unread.due().await.is_err());
+        let ask = Ask::post("eva-os", "/approve", json!({}));
+        assert!(
+            Unread::send(&instance, &Credential::None, ask, clock)
+                .await
+                .is_err()
+        );
     }
 }

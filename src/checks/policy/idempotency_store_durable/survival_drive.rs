@@ -470,3 +470,42 @@ fn short(route: Route) -> &'static str {
         Route::Execute => "execute",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::{IN_FLIGHT, LANES, Moment, ROUTES, Stand};
+
+    #[test]
+    fn the_plan_has_enough_kills_and_every_route_at_every_moment() {
+        let mut routes: BTreeMap<Moment, BTreeSet<_>> = BTreeMap::new();
+        let (mut kills, mut operations) = (0, 0);
+        for lane in 0..LANES {
+            for (round, stand) in Stand::rounds(lane).into_iter().enumerate() {
+                let in_flight = stand.routes(lane, round);
+                kills += 1;
+                operations += in_flight.len();
+                assert!((1..=IN_FLIGHT).contains(&in_flight.len()));
+                let of = routes.entry(stand.moment()).or_default();
+                of.extend(in_flight.into_iter().map(|(route, _)| route));
+            }
+        }
+        assert!(kills >= 20, "{kills}");
+        assert!(operations >= 60, "{operations}");
+        for (moment, routes) in routes {
+            assert_eq!(routes, BTreeSet::from(ROUTES), "{moment:?}");
+        }
+    }
+
+    #[test]
+    fn a_turn_with_two_tool_calls_is_cut_at_the_second_before_and_after_its_effect() {
+        let stands = (0..LANES).flat_map(Stand::rounds);
+        let second = |stand: &Stand| matches!(stand, Stand::SecondTool(_));
+        let moments: BTreeSet<_> = stands.filter(second).map(Stand::moment).collect();
+        assert_eq!(
+            moments,
+            BTreeSet::from([Moment::Arrived, Moment::Committed])
+        );
+    }
+}
