@@ -79,22 +79,21 @@ pub fn judge(seen: &Evidence) -> Judgement {
     judgement.exercised("neutral_windows", neutral);
     judgement.exercised("recoveries", recoveries);
 
-    let entered: u64 = walks.iter().map(|walk| walk.count(Change::Entered)).sum();
-    let refused: u64 = walks.iter().map(|walk| walk.refused).sum();
+    let each = |numbers: &mut dyn Iterator<Item = String>| numbers.collect::<Vec<_>>().join(" ");
+    let runs = walks.iter().flat_map(|walk| walk.healthy_before_exits());
+    let stays = walks.iter().flat_map(|walk| walk.stays());
     judgement.detail = format!(
-        "{entered} entered, {recoveries} exited at healthy window {RECOVER_WINDOWS} of \
-         {RECOVER_WINDOWS}; {patterns} of them after 4 healthy and a breach; killed after {} \
-         healthy, mode and count kept; by self-probes in {alone_ms} ms; {neutral} neutral windows \
-         ended nothing; {refused} probes shed, in degrade {} s",
-        kills.map_or("no".to_owned(), |healthy| healthy.to_string()),
+        "{} entered, {recoveries} exited, after {} healthy windows and {} s; {patterns} with 4 \
+         healthy and a breach before; killed after {} healthy; by self-probes in {alone_ms} ms; \
+         {neutral} neutral windows ended nothing; {} probes shed",
         walks
             .iter()
-            .flat_map(|walk| walk.stays())
-            .map(|stay| stay
-                .told
-                .map_or("?".to_owned(), |told| format!("{told:.2}")))
-            .collect::<Vec<_>>()
-            .join(" "),
+            .map(|walk| walk.count(Change::Entered))
+            .sum::<u64>(),
+        each(&mut runs.map(|run| run.to_string())),
+        each(&mut stays.map(|stay| stay.told.map_or("?".into(), |told| format!("{told:.2}")))),
+        kills.map_or("?".to_owned(), |healthy| healthy.to_string()),
+        walks.iter().map(|walk| walk.refused).sum::<u64>(),
     );
     judgement
 }

@@ -15,6 +15,8 @@ use crate::chaos::degrade::{Change, Class, Count, Mode, Rules, State};
 const CLOCK_SLACK_US: u64 = 20_000;
 /// Wrong fields of one read that are told.
 const TOLD: usize = 3;
+/// Violations that are told; what follows from them is not.
+const TOLD_IN_ALL: usize = 12;
 
 /// What reading the status came to.
 #[derive(Debug, Default)]
@@ -92,6 +94,11 @@ pub(super) fn look(line: &Timeline, slo: &Value) -> Looked {
         last = Some((status, quiet));
     }
     generation(line, &mut looked);
+    let more = looked.violations.len().saturating_sub(TOLD_IN_ALL);
+    if more > 0 {
+        looked.violations.truncate(TOLD_IN_ALL);
+        looked.violations.push(format!("and {more} more"));
+    }
     looked
 }
 
@@ -266,8 +273,9 @@ impl<'a> Oracle<'a> {
                 .violations
                 .push(format!("{path} at window {at}, {mode}: {text}"));
         }
+        let quiet = first == last && !self.overlapped(status);
         if !wrong.is_empty() {
-            return false;
+            return quiet;
         }
         if first == last {
             let mode = moment.state.mode.name();
@@ -280,14 +288,13 @@ impl<'a> Oracle<'a> {
         }
         let told = status.body["time_in_degrade"].as_f64().unwrap_or(0.0);
         looked.longest_s = looked.longest_s.max(told);
-        first == last && !self.overlapped(status)
+        quiet
     }
 
     fn overlapped(&self, status: &Status) -> bool {
         let returned_us = status.returned_us.unwrap_or(u64::MAX);
         let mut batches = self.line.batches();
-        batches
-            .any(|batch| batch.invoked_us <= returned_us && batch.returned_us >= status.invoked_us)
+        batches.any(|batch| batch.invoked_us < returned_us && batch.returned_us > status.invoked_us)
     }
 
     /// What the body says otherwise than this moment, each with got and expected.
@@ -329,9 +336,9 @@ impl<'a> Oracle<'a> {
         let holds = got == expected && body["breach_history"].is_array();
         field(
             "breach_history",
-            &Value::Array(got),
+            &brief(&got),
             holds,
-            Value::Array(expected).to_string(),
+            brief(&expected).to_string(),
         );
         for (name, got, holds, expected) in self.window_and_shed(moment, status) {
             field(&name, &got, holds, expected);
@@ -420,7 +427,7 @@ impl<'a> Oracle<'a> {
             "window.samples".into(),
             got.clone(),
             holds,
-            format!("{least} to {most}"),
+            between(least, most),
         ));
         let most = returned_us.saturating_sub(moment.earliest_us) + CLOCK_SLACK_US;
         let got = &window["age_ms"];
@@ -451,7 +458,7 @@ impl<'a> Oracle<'a> {
                 format!("shed.{}", work.name()),
                 got.clone(),
                 holds,
-                format!("{least} to {most}"),
+                between(least, most),
             ));
         }
         fields
@@ -504,6 +511,19 @@ fn entry(window: &Value) -> Value {
         .map(|key| (key.to_owned(), window[key].clone()))
         .collect::<Map<_, _>>()
         .into()
+}
+
+/// A history for a message: index and total p95 of each entry.
+fn brief(history: &[Value]) -> Value {
+    let entry = |entry: &Value| format!("#{} p95 {}", entry["index"], entry["p95"]["total"]);
+    history.iter().map(entry).collect()
+}
+
+fn between(least: u64, most: u64) -> String {
+    match most - least {
+        0 => least.to_string(),
+        _ => format!("{least} to {most}"),
+    }
 }
 
 fn history(told: &Value) -> Vec<Value> {

@@ -128,6 +128,20 @@ impl Walk {
             .count() as u64
     }
 
+    /// After how many healthy windows in a row each exit came.
+    pub(super) fn healthy_before_exits(&self) -> Vec<usize> {
+        let windows = self.windows().replace('K', "");
+        let parts: Vec<&str> = windows.split('<').collect();
+        let run = |part: &&str| {
+            part.chars()
+                .rev()
+                .take_while(|letter| "Hp?".contains(*letter))
+                .count()
+        };
+        let (_, before) = parts.split_last().unwrap_or((&"", &[]));
+        before.iter().map(run).collect()
+    }
+
     /// How a batch stands to the threshold.
     pub(super) fn speed(&self, batch: &Batch) -> Speed {
         batch.speed(self.threshold_ms)
@@ -315,12 +329,11 @@ impl Walk {
             }
             return;
         }
-        let (right, expected) = if self.possible.surely_sheds() {
-            (probe.shed(), "503 SHED with Retry-After")
-        } else if self.possible.surely_serves() {
-            (probe.served(), "201")
-        } else {
-            (probe.shed() || probe.served(), "201 or 503 SHED")
+        let (shed, expected) = self.expected();
+        let right = match shed {
+            Some(true) => probe.shed(),
+            Some(false) => probe.served(),
+            None => probe.shed() || probe.served(),
         };
         self.story.push(if probe.served() { 'o' } else { 'x' });
         let story = self.story.clone();
@@ -355,14 +368,25 @@ impl Walk {
 
     /// The probing is over: an answer that was still wrong stays wrong.
     fn end_lag(&mut self) {
+        let expected = self.expected().1;
         for (work, lag) in &mut self.lag {
             if let Some(probe) = lag.wrong.take() {
-                let (name, story) = (work.name(), &self.story);
-                let got = answer(&probe);
-                let text =
-                    format!("{name} at {story:?}: got {got} to the last, the mode says else");
-                self.violations.push(text);
+                let (name, story, got) = (work.name(), &self.story, answer(&probe));
+                self.violations.push(format!(
+                    "{name} at {story:?}: got {got} to the last, expected {expected}"
+                ));
             }
+        }
+    }
+
+    /// Whether a probe is shed here, if that is known, and how a right answer is called.
+    fn expected(&self) -> (Option<bool>, &'static str) {
+        if self.possible.surely_sheds() {
+            (Some(true), "503 SHED with Retry-After")
+        } else if self.possible.surely_serves() {
+            (Some(false), "201")
+        } else {
+            (None, "201 or 503 SHED")
         }
     }
 }
