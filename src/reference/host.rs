@@ -22,7 +22,7 @@ use super::parts::Parts;
 use super::service::{Counters, Restored, Service, Shared};
 use super::store::{OpenError, Opened, Opening, StoreError, migrate_down, open};
 use super::web::{Front, listen};
-use super::wiring::{SERVICES, STAGES, TASKS, resumers};
+use super::wiring::{SERVICES, STAGES, TASKS};
 
 /// How long requests in flight may take after SIGTERM; what they began is resumed at the next start.
 const GRACE: Duration = Duration::from_secs(3);
@@ -204,7 +204,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let mut tasks = Vec::new();
     for service in &services {
         if service.audit_broken().is_none() {
-            operations::resume(service, &resumers()).await?;
+            operations::resume(service, &parts.resumers).await?;
         }
         let own = TASKS
             .iter()

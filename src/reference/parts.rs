@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::audit::{ChainRule, Sha256Chain};
 use super::mutation::{Claims, DurableClaims};
+use super::operations::Resumer;
 use super::time::{Clock, SystemClock};
 use super::web::Row;
 use super::wiring;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub after_migration: Vec<(String, String)>,
     /// The route table; a row's handler can be replaced.
     pub routes: Vec<Row>,
+    /// What is done with operations that were pending at start.
+    pub resumers: Vec<Resumer>,
     /// What becomes of the listening line before it is printed.
     pub announce: Announce,
 }
@@ -46,6 +49,7 @@ impl Default for Parts {
             settings: Arc::new(|value| value),
             after_migration: Vec::new(),
             routes: wiring::routes(),
+            resumers: wiring::resumers(),
             announce: Arc::new(|line| Box::pin(std::future::ready(line))),
         }
     }

@@ -40,3 +40,52 @@ impl ChainRule for Sha256Chain {
         entry.prev_hash == last.map_or(GENESIS, |link| link.hash.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sample() -> Vec<Value> {
+        let text = include_str!("../../../fixtures/contract/samples/audit-export.json");
+        let sample: Value = serde_json::from_str(text).unwrap();
+        sample["answer"]["body"]["entries"]
+            .as_array()
+            .unwrap()
+            .clone()
+    }
+
+    fn entry(value: &Value) -> Entry {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    #[test]
+    fn the_hashes_of_the_sample_are_these() {
+        let entries: Vec<Entry> = sample().iter().map(entry).collect();
+        for stored in &entries {
+            assert_eq!(Sha256Chain.digest(stored), stored.hash);
+        }
+        assert!(Sha256Chain.follows(None, &entries[0]));
+        assert!(Sha256Chain.follows(Some(&entries[0].link()), &entries[1]));
+        assert!(!Sha256Chain.follows(None, &entries[1]));
+    }
+
+    #[test]
+    fn every_field_but_the_hash_is_covered() {
+        let original = &sample()[1];
+        let wanted = Sha256Chain.digest(&entry(original));
+        let fields: Vec<&String> = original.as_object().unwrap().keys().collect();
+        assert_eq!(fields.len(), 17);
+        for field in fields {
+            let mut other = original.clone();
+            other[field] = if other[field].is_number() {
+                json!(7)
+            } else {
+                json!("x")
+            };
+            let same = Sha256Chain.digest(&entry(&other)) == wanted;
+            assert_eq!(same, field == "hash", "{field}");
+        }
+    }
+}

@@ -104,7 +104,7 @@ impl std::fmt::Display for Link {
 }
 
 /// One stored entry; the field names are those of the contract and of the table's columns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the contract describes the fields")]
 pub struct Entry {
     pub chain: String,

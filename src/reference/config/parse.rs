@@ -31,7 +31,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<Config, ConfigError> {
         keys.remove("harness");
     }
     let mut value = serde_json::to_value(Config::default()).expect("the defaults are plain data");
-    fill(&mut value, given, "");
+    fill(&mut value, given, "")?;
     check(&typed(value.clone())?)?;
     // The overlay is a deployment's own business: it may set what a file may not.
     typed(settings(value))
@@ -44,7 +44,8 @@ fn complaint(path: impl Into<String>, message: impl Into<String>) -> ConfigError
     }
 }
 
-fn fill(into: &mut Value, given: Value, path: &str) {
+/// An object takes nothing but an object: serde itself would take an array for a struct.
+fn fill(into: &mut Value, given: Value, path: &str) -> Result<(), ConfigError> {
     match (into, given) {
         (Value::Object(into), Value::Object(given)) if !GIVEN_AS_A_WHOLE.contains(&path) => {
             for (key, value) in given {
@@ -53,11 +54,16 @@ fn fill(into: &mut Value, given: Value, path: &str) {
                 } else {
                     format!("{path}.{key}")
                 };
-                fill(into.entry(key).or_insert(Value::Null), value, &path);
+                fill(into.entry(key).or_insert(Value::Null), value, &path)?;
             }
+        }
+        (Value::Object(_), given) if !given.is_object() => {
+            let path = if path.is_empty() { "config" } else { path };
+            return Err(complaint(path, "expected an object"));
         }
         (into, given) => *into = given,
     }
+    Ok(())
 }
 
 fn typed(value: Value) -> Result<Config, ConfigError> {
@@ -141,5 +147,116 @@ fn slo(config: &Config) -> Result<(), ConfigError> {
             format!("{kind:?} is nothing that can be shed"),
         )),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: &Value) -> Result<Config, ConfigError> {
+        let none: Settings = Arc::new(|value| value);
+        parse(&value.to_string(), &none)
+    }
+
+    #[test]
+    fn the_defaults_are_the_table_of_the_contract() {
+        let table: Value =
+            serde_json::from_str(include_str!("../../../fixtures/contract/config.json")).unwrap();
+        assert_eq!(
+            serde_json::to_value(read(&json!({})).unwrap()).unwrap(),
+            table
+        );
+        assert_eq!(serde_json::to_value(read(&table).unwrap()).unwrap(), table);
+    }
+
+    #[test]
+    fn a_given_key_leaves_its_neighbours_at_their_defaults() {
+        let given = json!({
+            "harness": {"anything": 1},
+            "services": {"openclaw": {"port": 0}},
+            "slo": {"thresholds": {"total": {"p95": 0.5}}},
+        });
+        let config = read(&given).unwrap();
+        assert_eq!(
+            (
+                config.services["openclaw"].port,
+                config.services["eva-os"].port
+            ),
+            (0, 7050)
+        );
+        assert_eq!(config.services["openclaw"].host, "127.0.0.1");
+        assert_eq!(config.slo.min_samples, 5);
+        assert_eq!(config.slo.thresholds.len(), 1);
+        let shown = serde_json::to_value(&config.slo.thresholds).unwrap();
+        assert_eq!(shown, json!({"total": {"p95": 0.5}}));
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_its_path() {
+        let wrong = [
+            (json!({"servces": {}}), "servces"),
+            (
+                json!({"services": {"openclaw": {"prot": 1}}}),
+                "services.openclaw.prot",
+            ),
+            (
+                json!({"services": {"closedclaw": {"host": "h", "port": 1, "url": null}}}),
+                "services.closedclaw",
+            ),
+            (
+                json!({"services": {"openclaw": {"port": "7040"}}}),
+                "services.openclaw.port",
+            ),
+            (json!({"sessions": 7}), "sessions"),
+            (json!({"sessions": [1, 2, 3]}), "sessions"),
+            (json!({"slo": {"thresholds": []}}), "slo.thresholds"),
+            (json!({"sessions": {"ttl_ms": -1}}), "sessions.ttl_ms"),
+            (json!({"sessions": {"ttl_ms": null}}), "sessions.ttl_ms"),
+            (json!({"slo": {"min_samples": 0}}), "slo.min_samples"),
+            (
+                json!({"slo": {"thresholds": {"total": {"p95": 2, "p99": 1}}}}),
+                "slo.thresholds.total.p99",
+            ),
+            (
+                json!({"slo": {"thresholds": {"total": {"p95": 0}}}}),
+                "slo.thresholds.total.p95",
+            ),
+            (
+                json!({"slo": {"thresholds": {"total": {"p50": 1}}}}),
+                "slo.thresholds.total.p50",
+            ),
+            (json!({"slo": {"shed": ["turns"]}}), "slo.shed"),
+            (
+                json!({"tools": {"risk": {"x": "harmless"}}}),
+                "tools.risk.x",
+            ),
+            (json!([1]), "config"),
+        ];
+        for (given, path) in wrong {
+            assert_eq!(
+                read(&given).map_err(|error| error.path),
+                Err(path.to_owned()),
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_overlay_is_applied_at_each_read_and_may_set_what_a_file_may_not() {
+        let overlay: Settings = Arc::new(|mut value| {
+            value["slo"]["recover_windows"] = json!(0);
+            value
+        });
+        let config = parse(r#"{"slo": {"breach_windows": 2}}"#, &overlay).unwrap();
+        assert_eq!(
+            (config.slo.breach_windows, config.slo.recover_windows),
+            (2, 0)
+        );
+        assert!(read(&json!({"slo": {"recover_windows": 0}})).is_err());
     }
 }

@@ -9,6 +9,8 @@ mod claims;
 mod commit;
 mod fingerprint;
 mod operation;
+#[cfg(test)]
+mod operation_tests;
 
 use serde_json::Value;
 

@@ -5,6 +5,8 @@ mod error;
 mod open;
 mod readers;
 pub mod schema;
+#[cfg(test)]
+mod store_tests;
 mod tx;
 mod writer;
 
