@@ -1,6 +1,11 @@
 //! The reference in this process, on ports of its own, against the samples of the contract: same
 //! status, same set of keys at every level.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
