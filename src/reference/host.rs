@@ -20,6 +20,7 @@ use super::identity::{Identity, IdentityError};
 use super::operations;
 use super::parts::Parts;
 use super::service::{Counters, Restored, Service, Shared};
+use super::slo;
 use super::store::{OpenError, Opened, Opening, StoreError, migrate_down, open};
 use super::web::{Front, listen};
 use super::wiring::{SERVICES, STAGES, TASKS};
@@ -201,7 +202,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     (options.lines)(&listening);
     let services = open_all(&shared, &parts, &config).await?;
     restore(&services, &shared, &config).await?;
-    let mut tasks = Vec::new();
+    let mut tasks = vec![slo(&services, &shared).await?];
     for service in &services {
         if service.audit_broken().is_none() {
             operations::resume(service, &parts.resumers).await?;
@@ -384,6 +385,17 @@ async fn restore(
         panic!("a process restores once");
     }
     Ok(())
+}
+
+/// Restores the SLO machine and starts its clock.
+async fn slo(services: &[Arc<Service>], shared: &Shared) -> Result<JoinHandle<()>, ServeError> {
+    let gateway = services
+        .iter()
+        .find(|service| service.name == "api-gateway");
+    let gateway = gateway.expect("there is a gateway among the services");
+    let slo = slo::restore(gateway).await?;
+    shared.set_slo(slo.clone());
+    Ok(slo.start())
 }
 
 /// Ends the process when whoever started it is gone: stdin is closed then, however it went.

@@ -9,6 +9,8 @@ use serde_json::Value;
 use super::audit::{ChainRule, Sha256Chain};
 use super::mutation::{Claims, DurableClaims};
 use super::operations::Resumer;
+use super::slo::feed::{Samples, Step};
+use super::slo::machine;
 use super::time::{Clock, SystemClock};
 use super::web::Row;
 use super::wiring;
@@ -28,6 +30,10 @@ pub struct Parts {
     pub chain: Arc<dyn ChainRule>,
     /// How an idempotency key is claimed and settled, and what happens when the store fails.
     pub claims: Arc<dyn Claims>,
+    /// The step function of the SLO machine.
+    pub slo_step: Step,
+    /// What every SLO sample passes on its way into a window.
+    pub slo_samples: Samples,
     /// Overlay over the parsed config.
     pub settings: Settings,
     /// `(service, sql)`, run on that database's writer connection after migration, at every start.
@@ -46,6 +52,8 @@ impl Default for Parts {
             clock: Arc::new(SystemClock),
             chain: Arc::new(Sha256Chain),
             claims: Arc::new(DurableClaims),
+            slo_step: Arc::new(machine::step),
+            slo_samples: Arc::new(Some),
             settings: Arc::new(|value| value),
             after_migration: Vec::new(),
             routes: wiring::routes(),

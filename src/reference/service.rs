@@ -11,6 +11,7 @@ use super::audit::Break;
 use super::config::{Config, LiveConfig};
 use super::identity::Identity;
 use super::parts::Parts;
+use super::slo::Slo;
 use super::store::Store;
 use super::time::Timestamp;
 use super::web::Refusal;
@@ -40,16 +41,10 @@ pub struct Counters {
     pub rate_limited: AtomicU64,
 }
 
-/// What decides whether non-essential work is done just now.
-pub trait Shed: Send + Sync {
-    /// Whether work of that kind is to be refused. A yes counts as one refusal.
-    fn refuses(&self, kind: &str) -> bool;
-}
-
 /// What all services of one process share.
 pub struct Shared {
     /// The config in force.
-    pub config: LiveConfig,
+    pub config: Arc<LiveConfig>,
     /// Who is who.
     pub identity: Identity,
     /// Base URL of each service, in this process or another.
@@ -59,7 +54,7 @@ pub struct Shared {
     /// What was restored at start, in order.
     pub restored: OnceLock<Vec<Restored>>,
     broken: Mutex<BTreeMap<String, Break>>,
-    shed: OnceLock<Arc<dyn Shed>>,
+    slo: OnceLock<Slo>,
 }
 
 /// One stage of the restore.
@@ -89,13 +84,13 @@ impl Shared {
         databases: BTreeMap<String, PathBuf>,
     ) -> Self {
         Self {
-            config,
+            config: Arc::new(config),
             identity,
             peers,
             databases,
             restored: OnceLock::new(),
             broken: Mutex::default(),
-            shed: OnceLock::new(),
+            slo: OnceLock::new(),
         }
     }
 
@@ -116,9 +111,9 @@ impl Shared {
             .cloned()
     }
 
-    /// Says who decides on shedding; the first to say so does.
-    pub fn set_shed(&self, shed: Arc<dyn Shed>) {
-        let _ = self.shed.set(shed);
+    /// Hands out the SLO machine to all services; the first one stays.
+    pub fn set_slo(&self, slo: Slo) {
+        let _ = self.slo.set(slo);
     }
 }
 
@@ -138,14 +133,15 @@ impl Service {
         self.shared.peers.get(name).map_or("", String::as_str)
     }
 
+    /// The SLO machine; it is there before the first request is.
+    pub fn slo(&self) -> Option<&Slo> {
+        self.shared.slo.get()
+    }
+
     /// The refusal of a piece of non-essential work (`vision_frame`, `memory_write_low`), if it is
     /// refused just now.
     pub fn shed(&self, kind: &str) -> Option<Refusal> {
-        let refused = self
-            .shared
-            .shed
-            .get()
-            .is_some_and(|shed| shed.refuses(kind));
+        let refused = self.slo().is_some_and(|slo| slo.refuses(kind));
         refused.then(|| {
             Refusal::unavailable("SHED", format!("degraded: {kind} is shed"), 1)
                 .details(json!({"kind": kind}))

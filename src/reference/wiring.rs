@@ -10,7 +10,7 @@ use super::operations::Resumer;
 use super::service::Service;
 use super::time::Timestamp;
 use super::web::Row;
-use super::{audit, events, memory, prune, sessions, status, vision};
+use super::{audit, events, memory, prune, sessions, slo, status, vision};
 
 /// The services, in the order in which they are bound.
 pub const SERVICES: &[&str] = &[
@@ -27,6 +27,7 @@ pub fn routes() -> Vec<Row> {
         status::routes(SERVICES),
         sessions::routes(),
         events::routes(),
+        slo::routes(),
         audit::routes(),
         memory::routes(),
         vision::routes(),

@@ -10,7 +10,7 @@ use crate::reference::parts::Settings;
 pub struct LiveConfig {
     file: PathBuf,
     settings: Settings,
-    current: RwLock<Arc<Config>>,
+    current: RwLock<(Arc<Config>, u64)>,
 }
 
 impl LiveConfig {
@@ -20,7 +20,7 @@ impl LiveConfig {
     /// The file cannot be read, or see [`parse`].
     pub fn load(file: &Path, settings: Settings) -> Result<Self, ConfigError> {
         let config = parse(&text(file)?, &settings)?;
-        let current = RwLock::new(Arc::new(config));
+        let current = RwLock::new((Arc::new(config), 1));
         Ok(Self {
             file: file.to_owned(),
             settings,
@@ -35,6 +35,11 @@ impl LiveConfig {
 
     /// What is in force.
     pub fn current(&self) -> Arc<Config> {
+        self.generation().0
+    }
+
+    /// What is in force, and how many times something was put in force.
+    pub fn generation(&self) -> (Arc<Config>, u64) {
         self.current
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -52,9 +57,9 @@ impl LiveConfig {
     /// Puts another `slo` in force.
     pub fn adopt(&self, slo: Slo) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let mut config = Config::clone(&current);
+        let mut config = Config::clone(&current.0);
         config.slo = slo;
-        *current = Arc::new(config);
+        *current = (Arc::new(config), current.1 + 1);
     }
 }
 

@@ -4,11 +4,10 @@ use serde_json::Value;
 
 use super::Config;
 use crate::reference::parts::Settings;
+use crate::reference::slo::shedding::KINDS;
 
 /// Objects whose keys are data: a given one replaces the default as a whole.
 const GIVEN_AS_A_WHOLE: &[&str] = &["slo.thresholds", "tools.risk"];
-/// What may be shed.
-const SHED_KINDS: &[&str] = &["vision_frame", "memory_write_low"];
 
 /// What is wrong with a config, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,11 +136,7 @@ fn slo(config: &Config) -> Result<(), ConfigError> {
             return Err(complaint(format!("{path}.p99"), message));
         }
     }
-    match slo
-        .shed
-        .iter()
-        .find(|kind| !SHED_KINDS.contains(&kind.as_str()))
-    {
+    match slo.shed.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
         Some(kind) => Err(complaint(
             "slo.shed",
             format!("{kind:?} is nothing that can be shed"),

@@ -5,7 +5,6 @@
 //! only then does the new mode show. A ledger that refuses keeps the window waiting.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,9 +13,10 @@ use tokio::sync::Notify;
 
 use super::machine::{Event, Mode, State};
 use super::operation::Operation;
-use super::settings::{Settings, ShedKind};
+use super::shedding::Refusals;
 use super::status::Breach;
 use super::window::{Closed, Running, Sample, Window};
+use crate::reference::config::Slo as Settings;
 
 /// The step function of the machine: `machine::step`, unless a deployment swaps it.
 pub type Step = Arc<dyn Fn(&State, &Closed, &Settings) -> (State, Vec<Event>) + Send + Sync>;
@@ -93,23 +93,13 @@ pub struct Slo {
     pub(super) feed: Arc<Feed>,
 }
 
-/// Refused, because the service is not normal and this kind of work is shed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("degraded: {} is shed", kind.name())]
-pub struct Shed {
-    /// The kind of work.
-    pub kind: ShedKind,
-    /// When to come again, seconds.
-    pub retry_after_s: u64,
-}
-
 pub(super) struct Feed {
     pub(super) wiring: Wiring,
     open: Mutex<Open>,
     applied: RwLock<Applied>,
     /// Held while a closed window is counted, so that they are counted in order.
     counting: tokio::sync::Mutex<()>,
-    shed: [AtomicU64; ShedKind::ALL.len()],
+    pub(super) refusals: Refusals,
     /// Rung when a window is opened and when the feed is gone.
     pub(super) bell: Arc<Notify>,
 }
@@ -118,8 +108,17 @@ pub(super) struct Feed {
 pub(super) struct Open {
     pub(super) window: Window,
     pub(super) running: BTreeMap<u64, Underway>,
-    closed: VecDeque<(Closed, Arc<Settings>)>,
+    pub(super) closed: VecDeque<Waiting>,
     next_operation: u64,
+}
+
+/// A closed window that is not counted yet.
+#[derive(Clone)]
+pub(super) struct Waiting {
+    pub(super) window: Closed,
+    pub(super) opened: Duration,
+    pub(super) settings: Arc<Settings>,
+    pub(super) generation: u64,
 }
 
 /// A running operation and the stages it has passed.
@@ -156,7 +155,7 @@ impl Slo {
             open: Mutex::new(open),
             applied: RwLock::new(applied),
             counting: tokio::sync::Mutex::new(()),
-            shed: Default::default(),
+            refusals: Refusals::default(),
             bell: Arc::new(Notify::new()),
         };
         Self {
@@ -172,28 +171,6 @@ impl Slo {
     /// The mode after the last counted window.
     pub fn mode(&self) -> Mode {
         self.feed.applied(|applied| applied.state.mode)
-    }
-
-    /// Lets work of this kind pass while normal; otherwise refuses and counts it, when the
-    /// config sheds it.
-    pub fn admit(&self, kind: ShedKind) -> Result<(), Shed> {
-        if self.mode() == Mode::Normal {
-            return Ok(());
-        }
-        let settings = self.feed.open().window.settings.clone();
-        if !settings.shed.contains(&kind) {
-            return Ok(());
-        }
-        self.feed.shed[kind as usize].fetch_add(1, Ordering::Relaxed);
-        Err(Shed {
-            kind,
-            retry_after_s: settings.window_ms.div_ceil(1000),
-        })
-    }
-
-    /// How much work of this kind was refused since the process started.
-    pub fn shed_count(&self, kind: ShedKind) -> u64 {
-        self.feed.shed[kind as usize].load(Ordering::Relaxed)
     }
 
     /// Counts the closed windows that wait, in a task of its own: an operation whose client goes
@@ -225,30 +202,33 @@ impl Feed {
     async fn count_closed(&self) -> Result<(), String> {
         let _in_order = self.counting.lock().await;
         loop {
-            let Some((window, settings)) = self.open().closed.front().cloned() else {
+            let Some(waiting) = self.open().closed.front().cloned() else {
                 return Ok(());
             };
+            let (window, settings) = (&waiting.window, &waiting.settings);
             let before = self.applied(|applied| applied.state.clone());
-            let (state, events) = (self.wiring.step)(&before, &window, &settings);
-            let change = change(state, events, &window, &settings);
+            let (state, events) = (self.wiring.step)(&before, window, settings);
+            let change = change(state, events, window, settings);
             // An empty window that changes nothing is not written: an idle service is silent.
             if window.samples > 0 || !change.events.is_empty() || change.state != before {
                 self.wiring.ledger.commit(change.clone()).await?;
             }
             self.apply(change);
-            let mut open = self.open();
-            if open
-                .closed
-                .front()
-                .is_some_and(|(first, _)| first.index == window.index)
-            {
-                open.closed.pop_front();
-            }
         }
     }
 
+    /// Shows what a counted window has led to. It stops waiting in the same moment: whoever looks
+    /// sees the mode and the window of one moment.
     fn apply(&self, change: Change) {
+        let mut open = self.open();
         let mut applied = self.applied.write().unwrap_or_else(PoisonError::into_inner);
+        if open
+            .closed
+            .front()
+            .is_some_and(|first| first.window.index == change.index)
+        {
+            open.closed.pop_front();
+        }
         applied.state = change.state;
         applied.history.extend(change.breach);
         let surplus = applied.history.len().saturating_sub(change.history_limit);
@@ -312,13 +292,17 @@ impl Feed {
         let (settings, generation) = (self.wiring.current)();
         let next = Window::open(open.window.index + 1, now, settings, generation);
         let window = std::mem::replace(&mut open.window, next);
-        let settings = Arc::clone(&window.settings);
-        let closed = window.close((self.wiring.wall_us)());
+        let waiting = Waiting {
+            opened: window.opened,
+            settings: Arc::clone(&window.settings),
+            generation: window.generation,
+            window: window.close((self.wiring.wall_us)()),
+        };
         if open.closed.len() >= WAITING_WINDOWS {
-            let given_up = open.closed.pop_front().map(|(window, _)| window.index);
+            let given_up = open.closed.pop_front().map(|first| first.window.index);
             tracing::warn!(?given_up, "too many closed SLO windows wait to be kept");
         }
-        open.closed.push_back((closed, settings));
+        open.closed.push_back(waiting);
         self.bell.notify_waiters();
     }
 }

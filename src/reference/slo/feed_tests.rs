@@ -1,8 +1,8 @@
 //! The feed with a clock, a ledger and probes made for the test. Nothing here waits for time.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::super::machine;
 use super::*;
@@ -12,12 +12,18 @@ use super::*;
 struct Kept {
     changes: Arc<Mutex<Vec<Change>>>,
     refuses: AtomicBool,
+    /// Whose status is taken down while it writes.
+    looked_at: Mutex<Option<Slo>>,
+    seen: Arc<Mutex<Vec<Map<String, serde_json::Value>>>>,
 }
 
 impl Ledger for Kept {
     fn commit(&self, change: Change) -> BoxFuture<'static, Result<(), String>> {
         if self.refuses.load(Ordering::Relaxed) {
             return Box::pin(std::future::ready(Err("disk full".to_owned())));
+        }
+        if let Some(slo) = &*self.looked_at.lock().unwrap() {
+            self.seen.lock().unwrap().push(slo.status());
         }
         let changes = Arc::clone(&self.changes);
         Box::pin(async move {
@@ -72,7 +78,7 @@ fn settings(patch: &[(&str, serde_json::Value)]) -> Arc<Settings> {
     for (key, value) in patch {
         slo[key] = value.clone();
     }
-    Arc::new(serde_json::from_value(slo).unwrap())
+    Arc::new(super::super::settings(slo))
 }
 
 impl Bench {
@@ -403,22 +409,21 @@ async fn a_probe_that_is_slow_or_hangs_is_a_breach() {
 #[tokio::test]
 async fn only_what_the_config_names_is_shed_and_only_while_not_normal() {
     let bench = Bench::new(&[("shed", json!(["vision_frame"]))]);
-    assert_eq!(bench.slo.admit(ShedKind::VisionFrame), Ok(()));
+    let slo = &bench.slo;
+    assert!(!slo.refuses("vision_frame"));
     bench.breach().await;
     bench.breach().await;
-    let refused = bench.slo.admit(ShedKind::VisionFrame).unwrap_err();
-    assert_eq!(refused.to_string(), "degraded: vision_frame is shed");
-    assert_eq!(refused.retry_after_s, 1);
-    assert_eq!(bench.slo.admit(ShedKind::MemoryWriteLow), Ok(()));
+    assert!(slo.refuses("vision_frame"));
+    assert!(!slo.refuses("memory_write_low"));
+    assert!(!slo.refuses("turn"));
     bench.healthy().await;
-    assert!(
-        bench.slo.admit(ShedKind::VisionFrame).is_err(),
-        "still shed while recovering"
+    assert!(slo.refuses("vision_frame"), "still shed while recovering");
+    bench.healthy().await;
+    assert!(!slo.refuses("vision_frame"));
+    assert_eq!(
+        slo.status()["shed"],
+        json!({"vision_frame": 2, "memory_write_low": 0})
     );
-    bench.healthy().await;
-    assert_eq!(bench.slo.admit(ShedKind::VisionFrame), Ok(()));
-    assert_eq!(bench.slo.shed_count(ShedKind::VisionFrame), 2);
-    assert_eq!(bench.slo.shed_count(ShedKind::MemoryWriteLow), 0);
 }
 
 #[tokio::test]
@@ -510,6 +515,26 @@ async fn the_status_is_true_at_every_moment() {
     assert_eq!(
         (&status["time_in_degrade"], &status["degrade_reason"]),
         (&json!(0.0), &json!(null))
+    );
+}
+
+#[tokio::test]
+async fn the_status_shows_mode_and_window_of_one_moment() {
+    let bench = Bench::new(&[("breach_windows", json!(1))]);
+    *bench.kept.looked_at.lock().unwrap() = Some(bench.slo.clone());
+    bench.breach().await;
+    let during = bench.kept.seen.lock().unwrap().remove(0);
+    let shown = |status: &Map<String, serde_json::Value>| {
+        (
+            status["current_mode"].clone(),
+            status["window"]["index"].clone(),
+            status["window"]["samples"].clone(),
+        )
+    };
+    assert_eq!(shown(&during), (json!("normal"), json!(1), json!(2)));
+    assert_eq!(
+        shown(&bench.slo.status()),
+        (json!("degraded"), json!(2), json!(0))
     );
 }
 

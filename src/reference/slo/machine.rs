@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::Settings;
 use super::window::Closed;
+use crate::reference::config::Slo as Settings;
 
 /// The mode of the service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,9 +184,9 @@ fn exceeded(window: &Closed, settings: &Settings) -> Option<String> {
             ("p99", seen.p99, threshold.p99),
         ] {
             if let Some(limit) = limit
-                && got > limit
+                && got > limit.0
             {
-                over.push(format!("{stage} {name} {got} ms > {limit} ms"));
+                over.push(format!("{stage} {name} {got} ms > {} ms", limit.0));
             }
         }
     }

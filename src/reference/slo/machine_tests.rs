@@ -13,7 +13,7 @@ fn settings(breach_windows: u64, recover_windows: u64) -> Settings {
         "min_samples": 5,
         "thresholds": {"total": {"p95": 250, "p99": 400}, "model": {"p95": 300}},
     });
-    serde_json::from_value(slo).unwrap()
+    super::super::settings(slo)
 }
 
 /// One window a second: B breached, H healthy, anything else neutral.

@@ -13,16 +13,27 @@
 //! operation.end().await;
 //! ```
 
+mod connect;
 pub mod feed;
 pub mod machine;
 mod operation;
 pub mod persistence;
 pub mod probe;
-pub mod settings;
+pub mod shedding;
 pub mod status;
 mod ticker;
 pub mod window;
 
-pub use feed::{Shed, Slo};
+pub use connect::{restore, routes};
+pub use feed::Slo;
 pub use operation::Operation;
-pub use settings::ShedKind;
+
+/// The defaults with some keys replaced.
+#[cfg(test)]
+fn settings(patch: serde_json::Value) -> super::config::Slo {
+    let mut slo = serde_json::to_value(super::config::Slo::default()).unwrap();
+    for (key, value) in patch.as_object().unwrap() {
+        slo[key] = value.clone();
+    }
+    serde_json::from_value(slo).unwrap()
+}

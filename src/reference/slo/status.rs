@@ -1,13 +1,15 @@
 //! The answer of `GET /v3/slo/status` and its v1 twin, computed at each request.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::feed::Slo;
+use super::feed::{Open, Slo};
 use super::machine::{Class, Event, Mode, time_in_degrade};
-use super::settings::ShedKind;
+use crate::reference::config::Slo as Settings;
+use crate::reference::time::Timestamp;
 
 /// One breached window in the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +47,7 @@ impl Breach {
     fn shown(&self) -> Value {
         json!({
             "index": self.index,
-            "ts": rfc3339(self.at_us),
+            "ts": Timestamp(self.at_us).to_string(),
             "reason": self.reason,
             "samples": self.samples,
             "p95": self.p95,
@@ -61,8 +63,9 @@ impl Slo {
         // One look at both: never the mode of one moment with the window of another.
         let open = self.feed.open();
         let applied = self.feed.applied(Clone::clone);
-        let (window, settings) = (&open.window, &open.window.settings);
         let state = &applied.state;
+        let shown = Shown::of(&open);
+        let settings = shown.settings;
         let surplus = applied.history.len().saturating_sub(settings.history_limit);
         let history: Vec<Value> = applied
             .history
@@ -70,7 +73,6 @@ impl Slo {
             .skip(surplus)
             .map(Breach::shown)
             .collect();
-        let shed = ShedKind::ALL.map(|kind| (kind.name().to_owned(), self.shed_count(kind).into()));
         let fields = [
             ("current_mode", json!(state.mode)),
             ("breach_history", Value::Array(history)),
@@ -90,13 +92,13 @@ impl Slo {
             (
                 "window",
                 json!({
-                    "index": window.index,
-                    "samples": window.samples(),
-                    "age_ms": now.saturating_sub(window.opened).as_secs_f64() * 1e3,
+                    "index": shown.index,
+                    "samples": shown.samples,
+                    "age_ms": now.saturating_sub(shown.opened).as_secs_f64() * 1e3,
                 }),
             ),
-            ("shed", Value::Object(Map::from_iter(shed))),
-            ("config_generation", json!(window.generation)),
+            ("shed", self.feed.refusals.shown()),
+            ("config_generation", json!(shown.generation)),
         ];
         fields
             .into_iter()
@@ -105,8 +107,33 @@ impl Slo {
     }
 }
 
-/// RFC 3339, UTC, six decimals.
-fn rfc3339(us: i64) -> String {
-    let at = jiff::Timestamp::from_microsecond(us).unwrap_or(jiff::Timestamp::MAX);
-    format!("{at:.6}")
+/// The window that the status shows: the first that is not counted yet. A full one is shown until
+/// its commit is done, with the mode that was true before it.
+struct Shown<'a> {
+    index: u64,
+    samples: u64,
+    opened: Duration,
+    settings: &'a Settings,
+    generation: u64,
+}
+
+impl<'a> Shown<'a> {
+    fn of(open: &'a Open) -> Self {
+        match open.closed.front() {
+            Some(waiting) => Self {
+                index: waiting.window.index,
+                samples: waiting.window.samples,
+                opened: waiting.opened,
+                settings: &waiting.settings,
+                generation: waiting.generation,
+            },
+            None => Self {
+                index: open.window.index,
+                samples: open.window.samples(),
+                opened: open.window.opened,
+                settings: &open.window.settings,
+                generation: open.window.generation,
+            },
+        }
+    }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio::task::JoinHandle;
 
 use super::feed::{Feed, Slo};
 use super::machine::Mode;
 use super::operation::Operation;
-use super::settings::Settings;
+use crate::reference::config::Slo as Settings;
 
 /// Probes under way at the same time.
 const PROBES_AT_ONCE: usize = 8;
@@ -18,7 +19,7 @@ const PROBED_STAGE: &str = "model";
 
 impl Slo {
     /// Starts the ticker, which ends when the last handle is gone.
-    pub fn start(&self) {
+    pub fn start(&self) -> JoinHandle<()> {
         let bell = Arc::clone(&self.feed.bell);
         let feed = Arc::downgrade(&self.feed);
         tokio::spawn(async move {
@@ -40,7 +41,7 @@ impl Slo {
                     () = rung => {}
                 }
             }
-        });
+        })
     }
 
     fn until_due(&self) -> Duration {
@@ -121,7 +122,8 @@ fn patience(settings: &Settings) -> Duration {
         .thresholds
         .values()
         .flat_map(|each| [each.p95, each.p99])
-        .flatten();
+        .flatten()
+        .map(|limit| limit.0);
     let longest = limits.fold(settings.window_ms as f64, f64::max);
     Duration::try_from_secs_f64(longest * 1.01 / 1e3 + 0.002).unwrap_or(Duration::MAX)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::settings::Settings;
+use crate::reference::config::Slo as Settings;
 
 /// The stage that every operation has: its own length.
 pub const TOTAL: &str = "total";
@@ -127,7 +127,7 @@ impl Window {
     /// When it closes by time.
     pub fn due(&self) -> Duration {
         self.opened
-            .saturating_add(Duration::from_millis(self.settings.window_ms))
+            .saturating_add(Duration::from_millis(self.settings.window_ms.max(1)))
     }
 
     /// What a running operation counts for if the window closed now: its age, and that of its
@@ -137,7 +137,7 @@ impl Window {
         let past = |stage: &str, since: Duration| {
             let age = now.saturating_sub(since);
             let limit = self.settings.thresholds.get(stage)?.p99?;
-            (age.as_secs_f64() * 1e3 > limit).then_some(age)
+            (age.as_secs_f64() * 1e3 > limit.0).then_some(age)
         };
         let total = past(TOTAL, running.began);
         let stage = running
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn window(slo: serde_json::Value) -> Window {
-        let settings = Arc::new(serde_json::from_value(slo).unwrap());
+        let settings = Arc::new(super::super::settings(slo));
         Window::open(1, Duration::ZERO, settings, 1)
     }
 

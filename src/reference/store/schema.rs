@@ -12,7 +12,13 @@ const IDEMPOTENCY_DOWN: &str = "DROP TABLE idempotency_keys;";
 
 /// Steps of one service between [`CORE`] and [`IDEMPOTENCY`].
 const SERVICES: &[(&str, &[&str])] = &[
-    ("api-gateway", &[include_str!("sql/sessions.sql")]),
+    (
+        "api-gateway",
+        &[
+            include_str!("sql/sessions.sql"),
+            include_str!("sql/slo.sql"),
+        ],
+    ),
     ("memory-engine", &[include_str!("sql/memories.sql")]),
     ("openclaw", &[]),
     ("eva-os", &[]),
