@@ -1,1 +1,122 @@
 //! The command line: arguments, exit codes and printing, one file a command.
+//! Nothing else of the crate prints, reads the environment or ends the process.
+
+mod exit;
+mod explain;
+mod gate;
+mod interrupt;
+mod lines;
+mod list;
+mod matrix;
+mod places;
+mod prove;
+mod screen;
+mod serve;
+mod settings;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+use exit::Stop;
+
+use crate::model::Model;
+
+/// How long the runtime may take to let go of what hangs.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A release gate: a release is promoted on proof, not on promises.
+#[derive(Debug, Parser)]
+#[command(name = "sonia-gate", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 promoted, or every selected gate green; 1 a gate failed; 2 wrong usage or \
+configuration; 3 nothing failed and something stayed open; 70 a bug in sonia-gate.
+Example: sonia-gate gate v4.7 approval-race-safe --seed 7";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gates of a release
+    Gate(gate::Arguments),
+    /// Show the gates of a release and their claims
+    List(list::Arguments),
+    /// Show what a gate claims, needs and has to notice
+    Explain(explain::Arguments),
+    /// Show that the gates can fail: run every mutant against them
+    Prove(prove::Arguments),
+    /// Serve the SONIA contract: the reference, as a process
+    Serve(serve::Arguments),
+}
+
+/// Where the gates come from.
+#[derive(Debug, clap::Args)]
+struct GatesFolder {
+    /// Read the gates of this folder instead of the built-in ones
+    #[arg(long = "gates", value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+impl GatesFolder {
+    fn model(&self) -> Result<Model, Stop> {
+        Ok(match &self.folder {
+            Some(folder) => Model::load(folder)?,
+            None => Model::embedded()?,
+        })
+    }
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    exit::report_panics();
+    let exit = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Exit::Bug);
+    exit.into()
+}
+
+fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help and version are answers, everything else is a usage error. A closed pipe is
+            // no reason for another message.
+            let _ = answer.print();
+            return if answer.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Green
+            };
+        }
+    };
+    let ended = match cli.command {
+        Command::Gate(arguments) => gate::run(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
+        Command::Serve(arguments) => return serve::run(&arguments).unwrap_or_else(Stop::say),
+    };
+    match ended.unwrap_or_else(Stop::say) {
+        _ if exit::panicked() => Exit::Bug,
+        exit => exit,
+    }
+}
+
+/// Runs a future to its end on a runtime of its own, which is not waited for when it hangs.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Stop> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Stop::usage(format!("cannot start threads: {error}"), "free some memory")
+        })?;
+    let answer = runtime.block_on(work);
+    runtime.shutdown_timeout(SHUTDOWN_DEADLINE);
+    Ok(answer)
+}

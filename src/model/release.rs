@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::base::source;
+
 use super::complaint::ModelError;
 use super::embedded;
 use super::gate::GateSpec;
 use super::read::{GateRow, Source};
 use super::rules::{self, Seen};
-use super::suggest::nearest;
 use super::target_spec::Capability;
 
 /// A release and its own gates; the inherited ones are in the releases before it.
@@ -110,7 +111,7 @@ impl Model {
                 text.as_bytes(),
             )
         });
-        let digest = crate::base::source::digest_of_contents(named);
+        let digest = source::digest_of_contents(named);
         let mut sources = Vec::new();
         for (path, text) in &files {
             let source = Source::parse(path, text)?;
@@ -153,10 +154,20 @@ impl Model {
             .expect("a model of no files is refused")
     }
 
-    /// Digest over names and contents of the gates files.
-    #[must_use]
-    pub fn digest(&self) -> &str {
-        &self.digest
+    /// The digest that a proof of these gates has to name: that of the sources, and when the
+    /// gates are not those of the sources, of both.
+    ///
+    /// # Errors
+    /// When the built-in gates break a rule.
+    pub fn proof_digest(&self) -> Result<String, ModelError> {
+        if self.digest == Self::embedded()?.digest {
+            return Ok(source::DIGEST.to_owned());
+        }
+        let both = [
+            ("gates", self.digest.as_bytes()),
+            ("source", source::DIGEST.as_bytes()),
+        ];
+        Ok(source::digest_of_contents(both))
     }
 
     /// The release of this name.
@@ -169,10 +180,7 @@ impl Model {
             .find(|release| release.name == name)
             .ok_or_else(|| {
                 let names: Vec<&str> = self.releases.iter().map(|one| one.name.as_str()).collect();
-                let hint = match nearest(name, names.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`? there are {}", names.join(", ")),
-                    None => format!("there are {}", names.join(", ")),
-                };
+                let hint = format!("there are {}", names.join(", "));
                 ModelError::new(format!("unknown release `{name}`"), hint)
             })
     }

@@ -344,3 +344,18 @@ fn an_unknown_release_is_answered_with_those_there_are() {
         error.hint
     );
 }
+
+#[test]
+fn a_proof_of_the_same_gates_counts_wherever_they_were_read() {
+    let built_in = Model::embedded().unwrap();
+    assert_eq!(built_in.proof_digest().unwrap(), source::DIGEST);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("gates");
+    assert_eq!(
+        Model::load(&folder).unwrap().proof_digest().unwrap(),
+        source::DIGEST
+    );
+    let other = load(GOOD).unwrap().proof_digest().unwrap();
+    assert_ne!(other, source::DIGEST);
+    let raised = load(&GOOD.replace("rounds = 2", "rounds = 3")).unwrap();
+    assert_ne!(raised.proof_digest().unwrap(), other);
+}

@@ -1,0 +1,226 @@
+//! `prove`: runs every mutant against the gates that it has to break, and writes the kill matrix.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::exit::{Exit, Stop};
+use super::{GatesFolder, block_on, interrupt, lines, places, screen};
+use crate::base::Seed;
+use crate::model::{NULL_TARGETS, Plan, Selection, Status, TargetSpec};
+use crate::mutants;
+use crate::report::{self, KillMatrix, MATRIX_FILE};
+use crate::runner::{self, CellRole, Outcome, Proof, ProveOptions, Proven, Scope};
+use crate::target::tools;
+
+/// Example: sonia-gate prove v4.7 approval-race-safe
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: sonia-gate prove v4.7 approval-race-safe")]
+pub(super) struct Arguments {
+    /// v4.3 ... v4.7
+    release: String,
+    /// Names, ids of this release (B1) or of any (v4.4/B1); all when left out
+    #[arg(value_name = "GATE")]
+    gates: Vec<String>,
+    /// Run every gate under every mutant, to find bystanders
+    #[arg(long, conflicts_with = "sample")]
+    all: bool,
+    /// Run this many further pairs of mutant and gate, chosen by the commit
+    #[arg(long, value_name = "K")]
+    sample: Option<usize>,
+    /// Repeats a proof: a number, decimal or 0x-hexadecimal
+    #[arg(long, value_name = "N")]
+    seed: Option<Seed>,
+    /// How many drives at a time [default: twice the processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Where the matrix goes [default: releases/vX.Y.Z for a whole release, else target/sonia]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    gates_folder: GatesFolder,
+    /// Print what is not as declared, the summary and the verdict only
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
+    let model = arguments.gates_folder.model()?;
+    let selection = Selection {
+        gates: arguments.gates.clone(),
+        ..Selection::default()
+    };
+    let plan = model.plan(&arguments.release, &selection)?;
+    let digest = model.proof_digest()?;
+    let seed = arguments.seed.unwrap_or_else(|| Seed(rand::random()));
+    let scratch = places::scratch()?;
+    screen::print(&format!("{} {seed}", screen::verb("Seed")));
+    block_on(carry_out(arguments, &plan, &digest, seed, scratch.path()))?
+}
+
+async fn carry_out(
+    arguments: &Arguments,
+    plan: &Plan,
+    digest: &str,
+    seed: Seed,
+    scratch: &Path,
+) -> Result<Exit, Stop> {
+    let began = Instant::now();
+    let cancel = interrupt::cancel()?;
+    let commit = tools::git_state(Path::new("."))
+        .await
+        .map(|state| state.commit);
+    let out = places::out(arguments.out.as_ref(), &plan.release, plan.whole);
+    let options = ProveOptions {
+        binary: places::binary()?,
+        seed,
+        jobs: arguments
+            .jobs
+            .map_or_else(places::default_jobs, usize::from),
+        scope: arguments.scope(commit.as_deref().unwrap_or(digest)),
+        scratch: scratch.to_owned(),
+        // Evidence of targets that are wrong on purpose never stands beside a release's own.
+        evidence: Path::new("target/sonia/prove").join(&plan.release.name),
+    };
+    let nulls: Vec<TargetSpec> = NULL_TARGETS
+        .into_iter()
+        .filter_map(TargetSpec::null)
+        .collect();
+    let mutants = mutants::all();
+    let (events, received) = mpsc::unbounded_channel();
+    let work = async {
+        let proof = runner::prove(plan, &mutants, &nulls, &options, &events, cancel).await;
+        drop(events);
+        proof
+    };
+    let (proof, ()) = tokio::join!(work, watch(received, arguments, seed));
+    let path = out.join(MATRIX_FILE);
+    if proof.interrupted {
+        // A matrix that was cut short would only replace a better one.
+        screen::complain(
+            "warning",
+            &format!("interrupted; {} is as it was", path.display()),
+        );
+    } else {
+        let matrix = KillMatrix::of(&plan.release.name, digest, commit.as_deref(), seed, &proof);
+        report::write_json(&path, &matrix).map_err(|error| places::unwritable(&path, &error))?;
+        screen::print(&format!("{} {}", screen::verb("Matrix"), path.display()));
+    }
+    Ok(close(plan, &proof, began))
+}
+
+impl Arguments {
+    fn scope(&self, commit: &str) -> Scope {
+        match (self.all, self.sample) {
+            (true, _) => Scope::All,
+            (false, Some(pairs)) => Scope::Sample {
+                pairs,
+                seed: Seed(0).child(commit),
+            },
+            (false, None) => Scope::Named,
+        }
+    }
+}
+
+async fn watch(mut received: mpsc::UnboundedReceiver<Proven>, arguments: &Arguments, seed: Seed) {
+    let mut screen: Option<screen::Screen> = None;
+    let (mut done, mut again) = (0, Vec::new());
+    while let Some(proven) = received.recv().await {
+        let screen = screen.get_or_insert_with(|| screen::Screen::new(proven.of));
+        done += 1;
+        let (word, as_declared) = word(proven.role, proven.row.status);
+        if !as_declared {
+            let option = if proven.role.is_some() {
+                "--mutant"
+            } else {
+                "--target"
+            };
+            again.push(format!(
+                "sonia-gate gate {} {} {option} {} --seed {seed}",
+                arguments.release, proven.row.name, proven.target
+            ));
+        }
+        if !arguments.quiet || !as_declared {
+            screen.line(&line(word, &proven, done));
+        }
+        screen.progress(done, proven.target);
+    }
+    if let Some(screen) = screen {
+        screen.end();
+    }
+    again
+        .iter()
+        .for_each(|command| screen::print(&format!("hint: {command}")));
+}
+
+/// `      KILLED [   0.512s] ( 3/26) audit-constant-prev by audit-chain-present  1 broken link`
+fn line(word: &str, proven: &Proven, done: usize) -> String {
+    let Proven {
+        target, row, of, ..
+    } = proven;
+    let width = of.to_string().len();
+    format!(
+        "{} [{}] ({done:>width$}/{of}) {target} by {}  {}",
+        screen::verb(word),
+        lines::time(row.duration),
+        row.name,
+        row.detail
+    )
+}
+
+/// What a drive is called, and whether it is as declared.
+fn word(role: Option<CellRole>, status: Status) -> (&'static str, bool) {
+    match (role, status) {
+        (Some(CellRole::Must | CellRole::May), Status::Fail) => ("KILLED", true),
+        (Some(CellRole::Must), Status::Pass) => ("SURVIVED", false),
+        (Some(CellRole::Must), _) => ("UNDECIDED", false),
+        (Some(CellRole::May), _) | (Some(CellRole::Bystander), Status::Pass) => ("HELD", true),
+        (Some(CellRole::Bystander), Status::Fail) => ("BYSTANDER", false),
+        (Some(CellRole::Bystander), _) => ("UNDECIDED", false),
+        (None, Status::Pass) => ("VACUOUS", false),
+        (None, _) => ("REFUSED", true),
+    }
+}
+
+fn close(plan: &Plan, proof: &Proof, began: Instant) -> Exit {
+    for (gate, mutant) in &proof.missing {
+        screen::print(&format!(
+            "{} {mutant} of {gate} is not built yet",
+            screen::verb("MISSING")
+        ));
+    }
+    let count = |outcome| {
+        proof
+            .mutants
+            .iter()
+            .filter(|one| one.outcome() == outcome)
+            .count()
+    };
+    let vacuous: usize = proof.nulls.iter().map(|null| null.passed().len()).sum();
+    screen::print(&format!(
+        "{} [{}] {} mutants: {} killed, {} survived, {} with bystanders, {} undecided, {} not built; \
+         {} null targets passed {vacuous} gates; {} gates have no check yet",
+        screen::verb("Summary"),
+        lines::time(began.elapsed()),
+        proof.mutants.len(),
+        count(Outcome::Killed),
+        count(Outcome::Survived),
+        count(Outcome::Bystander),
+        count(Outcome::Undecided),
+        proof.missing.len(),
+        proof.nulls.len(),
+        proof.unchecked.len()
+    ));
+    let (word, text, exit) = match (proof.refuted(), proof.open()) {
+        (true, _) => ("REFUTED", "something is not as declared", Exit::Red),
+        (false, true) => ("OPEN", "something stayed open", Exit::Open),
+        (false, false) => ("PROVEN", "every mutant is killed as declared", Exit::Green),
+    };
+    screen::print(&format!(
+        "{} {}: {text}",
+        screen::verb(word),
+        plan.release.name
+    ));
+    exit
+}
