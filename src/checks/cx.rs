@@ -208,13 +208,15 @@ impl Cx {
     /// Asks `poll` until it gives a value, at most `bound` long. Polling never changes what is
     /// observed; a drive that must judge the absence itself records it before it returns.
     ///
+    /// (`poll` is no async closure: the future of a drive could not be proven to be `Send` then.)
+    ///
     /// # Errors
     /// [`Undecided`], naming what was awaited.
-    pub async fn until<T>(
+    pub async fn until<T, F: Future<Output = Option<T>>>(
         &self,
         what: &str,
         bound: Duration,
-        mut poll: impl AsyncFnMut() -> Option<T>,
+        mut poll: impl FnMut() -> F,
     ) -> Result<T, Undecided> {
         let _span = self.span(&format!("wait for {what}"));
         let end = tokio::time::Instant::now() + bound;

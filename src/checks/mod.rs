@@ -7,7 +7,9 @@ pub mod judgement;
 pub mod policy;
 pub mod registry;
 pub mod slo;
+pub mod sent;
 
 pub use cx::{Cx, CxParts, Span, Undecided};
 pub use judgement::Judgement;
 pub use registry::{CHECKS, Check, Ran, find};
+pub use sent::Sent;

@@ -134,7 +134,7 @@ async fn supervise(
         Ok(Err(panic)) => Some(format!("the check panicked: {}", words(panic.as_ref()))),
         Err(_) => Some(format!(
             "not done within its deadline of {} s",
-            deadline.as_secs()
+            deadline.as_secs_f64()
         )),
     }
 }
@@ -185,3 +185,7 @@ fn judged<E: DeserializeOwned>(
         .extend(recorded.incidents.iter().map(ToString::to_string));
     Ok(judgement)
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -1,0 +1,285 @@
+//! Audit rows as the database has them, and statements that it should refuse. Everything here
+//! works on a copy made through SQLite's backup from a read-only connection.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::base::json::{canonical, sha256_hex};
+use crate::contract::audit::hash_of;
+
+/// How often a copy is tried again while the database is locked for a moment.
+const COPY_ATTEMPTS: u32 = 2000;
+/// Columns of an entry, in the order of the contract's table.
+const COLUMNS: [&str; 17] = [
+    "chain",
+    "seq",
+    "ts",
+    "service",
+    "actor_id",
+    "actor_role",
+    "via",
+    "action",
+    "resource",
+    "outcome",
+    "correlation_id",
+    "request_id",
+    "replay_generation",
+    "causal_parent",
+    "payload_sha256",
+    "prev_hash",
+    "hash",
+];
+
+/// A statement that was tried on a copy, and what it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The chain whose database was copied.
+    pub chain: String,
+    /// What the statement is about.
+    pub name: String,
+    /// The statement.
+    pub sql: String,
+    /// What the database said against it.
+    pub error: Option<String>,
+    /// Digest of all audit rows before.
+    pub before: String,
+    /// Digest of all audit rows after.
+    pub after: String,
+}
+
+/// The name of the one statement that has to be accepted: the right next entry.
+pub const CONTROL: &str = "the right next entry";
+
+/// Copies the database of a running target to `to`.
+///
+/// # Errors
+/// What SQLite said, or that the database stayed locked.
+pub fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrong = |error: rusqlite::Error| format!("cannot copy {}: {error}", from.display());
+    let source = Connection::open_with_flags(from, flags).map_err(wrong)?;
+    let mut copy = Connection::open(to).map_err(wrong)?;
+    let backup = Backup::new(&source, &mut copy).map_err(wrong)?;
+    for _ in 0..COPY_ATTEMPTS {
+        match backup.step(-1).map_err(wrong)? {
+            StepResult::Done => return Ok(()),
+            _ => std::thread::yield_now(),
+        }
+    }
+    Err(format!("cannot copy {}: locked", from.display()))
+}
+
+/// The rows of `chain` in order of `seq`, each as an object of its columns.
+///
+/// # Errors
+/// What SQLite said.
+pub fn rows(copy: &Path, chain: &str) -> Result<Vec<Value>, String> {
+    let db = Connection::open(copy).map_err(|error| error.to_string())?;
+    select(
+        &db,
+        "SELECT * FROM audit_log WHERE chain = ?1 ORDER BY seq",
+        [chain],
+    )
+    .map_err(|error| error.to_string())
+}
+
+fn select(
+    db: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Value>> {
+    let mut statement = db.prepare(sql)?;
+    let names: Vec<String> = statement
+        .column_names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let rows = statement.query_map(parameters, |row| object(row, &names))?;
+    rows.collect()
+}
+
+fn object(row: &Row<'_>, names: &[String]) -> rusqlite::Result<Value> {
+    let mut fields = Map::new();
+    for (place, name) in names.iter().enumerate() {
+        let value = match row.get_ref(place)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(number) => json!(number),
+            ValueRef::Real(number) => json!(number),
+            ValueRef::Text(text) => json!(String::from_utf8_lossy(text)),
+            ValueRef::Blob(bytes) => json!(crate::base::json::hex(bytes)),
+        };
+        fields.insert(name.clone(), value);
+    }
+    Ok(Value::Object(fields))
+}
+
+/// A short digest of one row or entry: 16 hexadecimal digits of its canonical form's SHA-256.
+#[must_use]
+pub fn digest(entry: &Value) -> String {
+    let mut text = sha256_hex(&canonical(entry));
+    text.truncate(16);
+    text
+}
+
+fn table_digest(db: &Connection) -> rusqlite::Result<String> {
+    let rows = select(db, "SELECT * FROM audit_log ORDER BY chain, seq", [])?;
+    Ok(digest(&Value::Array(rows)))
+}
+
+/// Tries every statement that an append-only table refuses, and the one it accepts, each on the
+/// same state of the copy.
+///
+/// # Errors
+/// What SQLite said to anything but the statements themselves.
+pub fn try_statements(copy: &PathBuf, chain: &str) -> Result<Vec<Statement>, String> {
+    let run = || -> rusqlite::Result<Vec<Statement>> {
+        let db = Connection::open(copy)?;
+        let sql = "SELECT * FROM audit_log WHERE chain = ?1 ORDER BY seq DESC LIMIT 2";
+        let last = select(&db, sql, [chain])?;
+        let [last, before_last] = last.as_slice() else {
+            return Ok(Vec::new());
+        };
+        statements(last, before_last)
+            .into_iter()
+            .map(|(name, sql)| attempt(&db, chain, name, sql))
+            .collect()
+    };
+    run().map_err(|error| error.to_string())
+}
+
+fn attempt(db: &Connection, chain: &str, name: &str, sql: String) -> rusqlite::Result<Statement> {
+    let before = table_digest(db)?;
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let error = db.execute_batch(&sql).err().map(|error| error.to_string());
+    let after = table_digest(db)?;
+    // A statement that was refused with ROLLBACK has ended the transaction already.
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK")?;
+    }
+    let (chain, name) = (chain.to_owned(), name.to_owned());
+    Ok(Statement {
+        chain,
+        name,
+        sql,
+        error,
+        before,
+        after,
+    })
+}
+
+/// The statements, made from the last two entries of the chain. `recursive_triggers` stays off, as
+/// it is by default: the delete of a REPLACE then fires no trigger.
+fn statements(last: &Value, before_last: &Value) -> Vec<(&'static str, String)> {
+    let key = |entry: &Value| {
+        format!(
+            "chain = {} AND seq = {}",
+            literal(&entry["chain"]),
+            literal(&entry["seq"])
+        )
+    };
+    let next = |seq: i64, prev: &Value| {
+        let mut entry = last.clone();
+        entry["seq"] = json!(last["seq"].as_i64().unwrap_or_default() + seq);
+        entry["prev_hash"] = prev.clone();
+        entry["correlation_id"] = json!("cor_of_nobody");
+        entry["hash"] = json!(hash_of(&entry));
+        entry
+    };
+    let mut forged = last.clone();
+    forged["actor_id"] = json!("mallory");
+    forged["hash"] = json!(hash_of(&forged));
+    let mut forged_earlier = before_last.clone();
+    forged_earlier["actor_id"] = json!("mallory");
+    let right = next(1, &last["hash"]);
+    vec![
+        (
+            "UPDATE of an entry",
+            format!(
+                "UPDATE audit_log SET actor_id = 'mallory' WHERE {}",
+                key(before_last)
+            ),
+        ),
+        (
+            "UPDATE OR REPLACE of a number",
+            format!(
+                "UPDATE OR REPLACE audit_log SET seq = {} WHERE {}",
+                literal(&before_last["seq"]),
+                key(last)
+            ),
+        ),
+        (
+            "DELETE of the last entry",
+            format!("DELETE FROM audit_log WHERE {}", key(last)),
+        ),
+        ("DELETE of everything", "DELETE FROM audit_log".to_owned()),
+        (
+            "INSERT OR REPLACE of the last entry",
+            insert("INSERT OR REPLACE", &forged),
+        ),
+        (
+            "REPLACE of an earlier entry",
+            insert("REPLACE", &forged_earlier),
+        ),
+        (
+            "INSERT that leaves a gap",
+            insert("INSERT", &next(2, &last["hash"])),
+        ),
+        (
+            "INSERT with another prev_hash",
+            insert("INSERT", &next(1, &before_last["hash"])),
+        ),
+        (
+            "INSERT before the first entry",
+            insert("INSERT", &{
+                let mut entry = last.clone();
+                entry["seq"] = json!(-1);
+                entry
+            }),
+        ),
+        (
+            "INSERT OR REPLACE over another row's rowid",
+            insert_over(&right, before_last),
+        ),
+        (CONTROL, insert("INSERT", &right)),
+    ]
+}
+
+fn insert(verb: &str, entry: &Value) -> String {
+    let values: Vec<String> = COLUMNS.iter().map(|name| literal(&entry[*name])).collect();
+    format!(
+        "{verb} INTO audit_log ({}) VALUES ({})",
+        COLUMNS.join(", "),
+        values.join(", ")
+    )
+}
+
+/// The right next entry, under the rowid of a stored one: a trigger that looks at seq and
+/// prev_hash alone lets it replace that row.
+fn insert_over(entry: &Value, victim: &Value) -> String {
+    let values: Vec<String> = COLUMNS.iter().map(|name| literal(&entry[*name])).collect();
+    format!(
+        "INSERT OR REPLACE INTO audit_log (rowid, {}) \
+         SELECT rowid, {} FROM audit_log WHERE chain = {} AND seq = {}",
+        COLUMNS.join(", "),
+        values.join(", "),
+        literal(&victim["chain"]),
+        literal(&victim["seq"])
+    )
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::String(text) => format!("'{}'", text.replace('\'', "''")),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "stored_tests.rs"]
+mod tests;

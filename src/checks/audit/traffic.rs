@@ -1,0 +1,221 @@
+//! Requests that write to every chain: effects of two operators, refusals of a known actor, and
+//! requests of nobody. Each has a correlation id of its own. No request here is refused for its
+//! role or its fence, which are other gates' matters.
+
+use rand::rngs::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use crate::base::{Seed, random_id};
+use crate::checks::Sent;
+use crate::target::{Ask, Client, Credential, Instance};
+
+/// Sends under the credentials of the harness.
+#[derive(Clone)]
+pub struct Desk {
+    client: Client,
+}
+
+/// Numbers and texts of one round for one chain.
+struct Words(ChaCha8Rng);
+
+impl Words {
+    fn new(seed: Seed, chain: &str) -> Self {
+        Self(seed.child(chain).rng())
+    }
+
+    fn text(&mut self, prefix: &str) -> String {
+        random_id(prefix, &mut self.0)
+    }
+}
+
+impl Desk {
+    /// At this instance, over all of its restarts.
+    #[must_use]
+    pub fn new(instance: &Instance) -> Self {
+        Self {
+            client: instance.client(Credential::None),
+        }
+    }
+
+    /// Sends one request.
+    pub async fn send(&self, who: Credential, ask: Ask) -> Sent {
+        let exchange = self.client.under(who.clone()).send(ask).await;
+        Sent::new(&exchange, &who)
+    }
+
+    /// A session, for what needs one.
+    pub async fn session(&self, seed: Seed) -> Sent {
+        let mut words = Words::new(seed, "session");
+        self.send(Credential::Operator(1), create_session(&mut words))
+            .await
+    }
+
+    /// One round over all chains, side by side: about 20 effects, 5 refusals and 5 requests of
+    /// nobody.
+    pub async fn round(&self, seed: Seed, session_id: &str) -> Vec<Sent> {
+        let (gateway, memory, openclaw, eva, vision) = tokio::join!(
+            self.gateway(Words::new(seed, "api-gateway")),
+            self.memory(Words::new(seed, "memory-engine")),
+            self.openclaw(Words::new(seed, "openclaw")),
+            self.eva(Words::new(seed, "eva-os")),
+            self.vision(Words::new(seed, "vision-capture"), session_id),
+        );
+        [gateway, memory, openclaw, eva, vision].concat()
+    }
+
+    async fn gateway(&self, mut words: Words) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for number in 0..4u8 {
+            let who = Credential::Operator(1 + number % 2);
+            sent.push(self.send(who, create_session(&mut words)).await);
+        }
+        let path = sent[0].answer["session_id"]
+            .as_str()
+            .map(|id| format!("/v3/sessions/{id}"));
+        if let Some(path) = path {
+            let ask = Ask::delete("api-gateway", &path);
+            sent.push(self.send(Credential::Operator(2), ask).await);
+        }
+        let broken = Ask::post("api-gateway", "/v3/sessions", json!({"user_id": 7}));
+        sent.push(self.send(Credential::Operator(2), broken).await);
+        sent.push(
+            self.send(Credential::None, create_session(&mut words))
+                .await,
+        );
+        sent
+    }
+
+    async fn memory(&self, mut words: Words) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for number in 0..4u8 {
+            let who = Credential::Operator(1 + number % 2);
+            sent.push(self.send(who, store_memory(&mut words)).await);
+        }
+        let broken = Ask::post(
+            "memory-engine",
+            "/store",
+            json!({"type": "fact", "content": 7}),
+        );
+        sent.push(self.send(Credential::Operator(1), broken).await);
+        sent.push(self.send(Credential::None, store_memory(&mut words)).await);
+        sent
+    }
+
+    async fn openclaw(&self, mut words: Words) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for number in 0..3u8 {
+            let who = Credential::Operator(1 + number % 2);
+            sent.push(self.send(who, read_file(&mut words)).await);
+        }
+        let broken = Ask::post("openclaw", "/execute", json!({"tool_name": 7, "args": {}}));
+        sent.push(self.send(Credential::Operator(2), broken).await);
+        sent.push(self.send(Credential::None, read_file(&mut words)).await);
+        sent
+    }
+
+    async fn eva(&self, mut words: Words) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for number in 0..3u8 {
+            let who = Credential::Operator(1 + number % 2);
+            sent.push(self.send(who, guarded_call(&mut words)).await);
+        }
+        // The third stays pending. The first is approved and runs, the second is denied, twice.
+        for (path, of, who) in [("/approve", 0, 2), ("/deny", 1, 1), ("/deny", 1, 2)] {
+            let answer = &sent[of].answer;
+            let body = json!({
+                "approval_id": answer["approval_id"], "fence_token": answer["fence_token"]
+            });
+            sent.push(
+                self.send(Credential::Operator(who), Ask::post("eva-os", path, body))
+                    .await,
+            );
+        }
+        sent.push(self.send(Credential::None, guarded_call(&mut words)).await);
+        sent
+    }
+
+    async fn vision(&self, mut words: Words, session_id: &str) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for number in 0..3u8 {
+            let who = Credential::Operator(1 + number % 2);
+            sent.push(self.send(who, store_frame(&mut words, session_id)).await);
+        }
+        let broken = Ask::post(
+            "vision-capture",
+            "/v1/vision/frames",
+            json!({"session_id": 7}),
+        );
+        sent.push(self.send(Credential::Operator(1), broken).await);
+        sent.push(
+            self.send(Credential::None, store_frame(&mut words, session_id))
+                .await,
+        );
+        sent
+    }
+}
+
+/// Requests to be in flight when the target is killed: two for each chain whose effects are its
+/// own database's.
+#[must_use]
+pub fn burst(seed: Seed, session_id: &str) -> Vec<(Credential, Ask)> {
+    let mut words = Words::new(seed, "burst");
+    let asks = [
+        create_session(&mut words),
+        store_memory(&mut words),
+        store_frame(&mut words, session_id),
+        read_file(&mut words),
+        create_session(&mut words),
+        store_memory(&mut words),
+        store_frame(&mut words, session_id),
+        guarded_call(&mut words),
+    ];
+    let who = [1, 2].into_iter().cycle().map(Credential::Operator);
+    who.zip(asks).collect()
+}
+
+/// How the resource of an `ok` entry is read back, when there is a route for it.
+#[must_use]
+pub fn readback(resource: &str) -> Option<Ask> {
+    let (kind, id) = resource.split_once('/')?;
+    match kind {
+        "session" => Some(Ask::get("api-gateway", &format!("/v3/sessions/{id}"))),
+        "memory" => Some(Ask::get("memory-engine", &format!("/recall/{id}"))),
+        _ => None,
+    }
+}
+
+fn create_session(words: &mut Words) -> Ask {
+    let body = json!({
+        "user_id": words.text("u-"),
+        "conversation_id": words.text("c-"),
+        "metadata": {"note": words.text("n-")},
+    });
+    Ask::post("api-gateway", "/v3/sessions", body)
+}
+
+fn store_memory(words: &mut Words) -> Ask {
+    Ask::post(
+        "memory-engine",
+        "/store",
+        json!({"type": "fact", "content": words.text("tea at ")}),
+    )
+}
+
+fn read_file(words: &mut Words) -> Ask {
+    let body = json!({"tool_name": "file.read", "args": {"path": words.text("f-")}});
+    Ask::post("openclaw", "/execute", body)
+}
+
+fn guarded_call(words: &mut Words) -> Ask {
+    let args: Value = json!({"path": words.text("f-"), "text": words.text("t-")});
+    Ask::post(
+        "eva-os",
+        "/gate-tool-call",
+        json!({"tool_name": "file.write", "args": args}),
+    )
+}
+
+fn store_frame(words: &mut Words, session_id: &str) -> Ask {
+    let body = json!({"session_id": session_id, "data": words.text("AAEC")});
+    Ask::post("vision-capture", "/v1/vision/frames", body)
+}
