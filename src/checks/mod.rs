@@ -6,8 +6,8 @@ pub mod cx;
 pub mod judgement;
 pub mod policy;
 pub mod registry;
-pub mod slo;
 pub mod sent;
+pub mod slo;
 
 pub use cx::{Cx, CxParts, Span, Undecided};
 pub use judgement::Judgement;

@@ -172,50 +172,42 @@ fn attempt(db: &Connection, chain: &str, name: &str, sql: String) -> rusqlite::R
     })
 }
 
+/// A statement with its name.
+type Named = (&'static str, String);
+
 /// The statements, made from the last two entries of the chain. `recursive_triggers` stays off, as
 /// it is by default: the delete of a REPLACE then fires no trigger.
-fn statements(last: &Value, before_last: &Value) -> Vec<(&'static str, String)> {
-    let key = |entry: &Value| {
-        format!(
-            "chain = {} AND seq = {}",
-            literal(&entry["chain"]),
-            literal(&entry["seq"])
-        )
-    };
-    let next = |seq: i64, prev: &Value| {
-        let mut entry = last.clone();
-        entry["seq"] = json!(last["seq"].as_i64().unwrap_or_default() + seq);
-        entry["prev_hash"] = prev.clone();
-        entry["correlation_id"] = json!("cor_of_nobody");
-        entry["hash"] = json!(hash_of(&entry));
-        entry
+fn statements(last: &Value, before_last: &Value) -> Vec<Named> {
+    let mut all = changes(last, before_last);
+    all.extend(inserts(last, before_last));
+    all
+}
+
+/// Of stored entries.
+fn changes(last: &Value, before_last: &Value) -> Vec<Named> {
+    let place = |entry: &Value| {
+        let (chain, seq) = (literal(&entry["chain"]), literal(&entry["seq"]));
+        format!("WHERE chain = {chain} AND seq = {seq}")
     };
     let mut forged = last.clone();
     forged["actor_id"] = json!("mallory");
     forged["hash"] = json!(hash_of(&forged));
     let mut forged_earlier = before_last.clone();
     forged_earlier["actor_id"] = json!("mallory");
-    let right = next(1, &last["hash"]);
+    let actor = format!(
+        "UPDATE audit_log SET actor_id = 'mallory' {}",
+        place(before_last)
+    );
+    let number = literal(&before_last["seq"]);
+    let number = format!(
+        "UPDATE OR REPLACE audit_log SET seq = {number} {}",
+        place(last)
+    );
+    let delete = format!("DELETE FROM audit_log {}", place(last));
     vec![
-        (
-            "UPDATE of an entry",
-            format!(
-                "UPDATE audit_log SET actor_id = 'mallory' WHERE {}",
-                key(before_last)
-            ),
-        ),
-        (
-            "UPDATE OR REPLACE of a number",
-            format!(
-                "UPDATE OR REPLACE audit_log SET seq = {} WHERE {}",
-                literal(&before_last["seq"]),
-                key(last)
-            ),
-        ),
-        (
-            "DELETE of the last entry",
-            format!("DELETE FROM audit_log WHERE {}", key(last)),
-        ),
+        ("UPDATE of an entry", actor),
+        ("UPDATE OR REPLACE of a number", number),
+        ("DELETE of the last entry", delete),
         ("DELETE of everything", "DELETE FROM audit_log".to_owned()),
         (
             "INSERT OR REPLACE of the last entry",
@@ -225,26 +217,30 @@ fn statements(last: &Value, before_last: &Value) -> Vec<(&'static str, String)> 
             "REPLACE of an earlier entry",
             insert("REPLACE", &forged_earlier),
         ),
-        (
-            "INSERT that leaves a gap",
-            insert("INSERT", &next(2, &last["hash"])),
-        ),
-        (
-            "INSERT with another prev_hash",
-            insert("INSERT", &next(1, &before_last["hash"])),
-        ),
-        (
-            "INSERT before the first entry",
-            insert("INSERT", &{
-                let mut entry = last.clone();
-                entry["seq"] = json!(-1);
-                entry
-            }),
-        ),
-        (
-            "INSERT OR REPLACE over another row's rowid",
-            insert_over(&right, before_last),
-        ),
+    ]
+}
+
+/// Of further entries, of which only the last one is right.
+fn inserts(last: &Value, before_last: &Value) -> Vec<Named> {
+    let next = |step: i64, prev: &Value| {
+        let mut entry = last.clone();
+        entry["seq"] = json!(last["seq"].as_i64().unwrap_or_default() + step);
+        entry["prev_hash"] = prev.clone();
+        entry["correlation_id"] = json!("cor_of_nobody");
+        entry["hash"] = json!(hash_of(&entry));
+        entry
+    };
+    let gap = next(2, &last["hash"]);
+    let fork = next(1, &before_last["hash"]);
+    let right = next(1, &last["hash"]);
+    let mut early = last.clone();
+    early["seq"] = json!(-1);
+    let over = insert_over(&right, before_last);
+    vec![
+        ("INSERT that leaves a gap", insert("INSERT", &gap)),
+        ("INSERT with another prev_hash", insert("INSERT", &fork)),
+        ("INSERT before the first entry", insert("INSERT", &early)),
+        ("INSERT OR REPLACE over another row's rowid", over),
         (CONTROL, insert("INSERT", &right)),
     ]
 }
