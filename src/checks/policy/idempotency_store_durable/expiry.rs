@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::operations::{Backends, Operation, Route, Sort, Try, effects};
+use super::operations::{Backends, Operation, Sort, Try, effects};
 use super::tally::Tally;
 use crate::chaos::specs::Ttl;
 
@@ -234,37 +234,24 @@ fn judge_aged(seen: &Evidence, asked: &Operation, tally: &mut Tally) {
     judge_effects(seen, asked, executions, tally);
 }
 
-/// Whether an answer after the TTL is a new execution's: another answer of a route that can run
-/// twice, and of a decision that it was decided.
+/// Whether an answer after the TTL is a new execution's.
 fn judge_again(asked: &Operation, first: &Try, entry: &Try, tally: &mut Tally) -> bool {
-    let again = match asked.route {
-        Route::Session | Route::Turn | Route::Execute => {
-            asked.succeeded(entry) && asked.body(entry) != asked.body(first)
-        }
-        _ => entry.status == 409 && asked.code(entry) == "ALREADY_DECIDED",
-    };
+    let again = asked.succeeded(entry) && asked.body(entry) != asked.body(first);
     tally.expect(again, || {
-        format!(
-            "{}: after its TTL got {}, expected a full new execution",
-            asked.line(),
-            asked.outcome(entry)
-        )
+        let (line, outcome) = (asked.line(), asked.outcome(entry));
+        format!("{line}: after its TTL got {outcome}, expected a full new execution")
     });
     again
 }
 
-/// The doubles had one effect for each execution; a decision has one for ever.
+/// The doubles had one effect for each execution.
 fn judge_effects(seen: &Evidence, asked: &Operation, executions: u64, tally: &mut Tally) {
-    let once = !matches!(asked.route, Route::Session | Route::Turn | Route::Execute);
-    let expected = if once { 1 } else { executions };
     for calls in seen.backends.of(asked) {
         let got = effects(&calls);
-        tally.second_effects += got.saturating_sub(expected);
-        tally.expect(got == expected, || {
-            format!(
-                "{}: {got} effects of {executions} executions, expected {expected}",
-                asked.line()
-            )
+        tally.second_effects += got.saturating_sub(executions);
+        tally.expect(got == executions, || {
+            let line = asked.line();
+            format!("{line}: {got} effects of {executions} executions, expected {executions}")
         });
     }
 }

@@ -11,7 +11,7 @@ use super::tally::Tally;
 use crate::chaos::crash::Moment;
 
 /// How long after the ready line a cut operation may take until its answer is stored: 10 times
-/// `operations.retry_ms` would be half a second, so the floor of 2 s holds. Only time in which the
+/// `operations.retry_ms` is less, so the floor of 2 s holds. Only time in which the
 /// harness itself ran is counted.
 pub const RESUME_BOUND_US: u64 = 2_000_000;
 

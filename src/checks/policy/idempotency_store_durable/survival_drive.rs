@@ -16,6 +16,8 @@ use crate::target::{Client, Credential, Instance};
 
 /// Targets that are driven side by side.
 const LANES: usize = 4;
+/// `operations.retry_ms` of these targets: how soon an operation in doubt is tried again.
+const RETRY_MS: u64 = 10;
 /// Operations in flight at each KILL.
 const IN_FLIGHT: usize = 3;
 /// Until when operations have reached the point of a KILL.
@@ -104,7 +106,7 @@ pub(super) struct Crew {
 pub(super) async fn prepare(cx: &mut Cx, lanes: &mut Vec<Lane>) -> Result<Vec<Crew>, Undecided> {
     let mut crews = Vec::new();
     for number in 0..LANES {
-        let stage = Stage::set(cx, json!({})).await?;
+        let stage = Stage::set(cx, json!({"operations": {"retry_ms": RETRY_MS}})).await?;
         crews.push(Crew { number, stage });
     }
     lanes.resize_with(LANES, Lane::default);

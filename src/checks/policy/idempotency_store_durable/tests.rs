@@ -497,29 +497,17 @@ fn inside_the_ttl_nothing_runs_again_and_at_its_edge_either_is_right() {
 }
 
 #[test]
-fn a_decision_executes_once_whatever_its_key_does() {
-    let decided = |second: Told| {
-        after(|seen| {
-            let approved =
-                json!({"ok": true, "execution": {"operation_id": "op_3", "status": "succeeded"}});
-            let aged = &mut seen.expiry.aged[0];
-            aged.route = Route::Action;
-            replace(aged, 0, Some((200, false, approved.clone())));
-            replace(aged, 1, Some((200, true, approved)));
-            replace(aged, 2, Some(second.clone()));
-            replace(aged, 3, Some((second.0, true, second.2)));
-            seen.expiry.backends.tools.remove(2);
-            seen.expiry.looks.remove(0);
-        })
-    };
-    let lost = decided((409, false, refused("ALREADY_DECIDED")));
-    assert_eq!(lost.violations, [""; 0]);
-    let won = decided((200, false, executed("op_4")));
-    assert!(
-        won.violations
-            .iter()
-            .any(|text| text.contains("after its TTL got 200"))
+fn after_the_ttl_the_execution_is_a_whole_one() {
+    refutes(
+        "after its TTL got 409 ALREADY_DECIDED, expected a full new execution",
+        |seen| {
+            let told = Some((409, false, refused("ALREADY_DECIDED")));
+            replace(&mut seen.expiry.aged[0], 2, told);
+        },
     );
+    refutes("1 effects of 2 executions, expected 2", |seen| {
+        seen.expiry.backends.tools.remove(2);
+    });
 }
 
 #[test]

@@ -22,13 +22,9 @@ const TTL_MS: u64 = 700;
 const PRUNE_INTERVAL_MS: u64 = 50;
 /// How long a repeat may go on to be a replay: past this the judge has seen enough.
 const AGED_BOUND_US: u64 = TTL_MS * 1000 + 2_000_000;
-/// Routes that are repeated past their TTL.
-const AGED: [Route; 4] = [
-    Route::Session,
-    Route::Turn,
-    Route::Confirmation,
-    Route::Execute,
-];
+/// Routes that are repeated past their TTL. No decision is among them: that it is not made twice is
+/// the claim of v4.7/B1.
+const AGED: [Route; 3] = [Route::Session, Route::Turn, Route::Execute];
 /// Rows that are made one after the other, so that old and new ones stand side by side.
 const ROWS: usize = 8;
 /// Between two of them.
