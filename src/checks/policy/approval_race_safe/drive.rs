@@ -416,3 +416,54 @@ fn history(seen: &Evidence) -> History {
     history.sort();
     history
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Seed;
+
+    #[test]
+    fn a_plan_races_each_kind_on_each_route_and_is_the_same_for_the_same_seed() {
+        let plans = plan(&mut Seed(3).rng(), 108);
+        for route in Route::ALL {
+            let races = || {
+                plans
+                    .iter()
+                    .filter(|plan| plan.route == route)
+                    .map(|plan| &plan.race)
+            };
+            let denies = |race: &&Vec<Move>| race.iter().any(|one| one.verb == Verb::Deny);
+            assert_eq!(races().count(), 36);
+            assert_eq!(races().filter(denies).count(), 24);
+            for racers in [2, 64] {
+                assert!(
+                    races().any(|race| race.len() == racers),
+                    "{racers} on {route}"
+                );
+            }
+        }
+        let words = |plans: &[Plan]| {
+            let verbs = |plan: &Plan| plan.race.iter().map(|one| one.verb).collect::<Vec<_>>();
+            plans.iter().map(verbs).collect::<Vec<_>>()
+        };
+        assert_eq!(words(&plans), words(&plan(&mut Seed(3).rng(), 108)));
+        assert_ne!(words(&plans), words(&plan(&mut Seed(4).rng(), 108)));
+    }
+
+    #[test]
+    fn batches_hold_whole_races_and_every_plan_is_in_one() {
+        let plans = plan(&mut Seed(3).rng(), 108);
+        let mut from = 0;
+        while from < plans.len() {
+            let to = batch_end(&plans, from);
+            let racers: usize = plans[from..to].iter().map(|plan| plan.race.len()).sum();
+            assert!(
+                to > from && (racers <= RACERS_PER_BATCH || to == from + 1),
+                "{from} to {to}"
+            );
+            assert_eq!(moves(&plans[from..to], false).len(), racers);
+            from = to;
+        }
+        assert_eq!(from, plans.len());
+    }
+}
