@@ -5,15 +5,23 @@
 //! a request passes), `mutation` (what makes a mutation idempotent, audited and atomic), `store`
 //! and `audit` (what that stands on), then the services.
 
+pub mod actions;
 pub mod audit;
 pub mod config;
+pub mod confirmations;
+pub mod decisions;
 pub mod digest;
+pub mod eva_os;
 pub mod events;
+pub mod execution;
 pub mod host;
 pub mod identity;
+pub mod ids;
 pub mod memory;
 pub mod mutation;
+pub mod openclaw;
 pub mod operations;
+pub mod outbound;
 pub mod parts;
 pub mod prune;
 pub mod service;
@@ -22,6 +30,8 @@ pub mod slo;
 pub mod status;
 pub mod store;
 pub mod time;
+pub mod tools;
+pub mod turns;
 pub mod vision;
 pub mod web;
 pub mod wiring;

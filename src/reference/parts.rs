@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::audit::{ChainRule, Sha256Chain};
+use super::decisions::{Decisions, Durable};
 use super::mutation::{Claims, DurableClaims};
+use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
@@ -28,6 +30,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Link and digest of an audit entry, for append and verification alike.
     pub chain: Arc<dyn ChainRule>,
+    /// How a decision is claimed, and which fence it carries.
+    pub decisions: Arc<dyn Decisions>,
+    /// Whether openclaw may run a guarded call.
+    pub permit: Arc<dyn Permit>,
     /// How an idempotency key is claimed and settled, and what happens when the store fails.
     pub claims: Arc<dyn Claims>,
     /// The step function of the SLO machine.
@@ -51,6 +57,8 @@ impl Default for Parts {
         Self {
             clock: Arc::new(SystemClock),
             chain: Arc::new(Sha256Chain),
+            decisions: Arc::new(Durable),
+            permit: Arc::new(IssuersWord),
             claims: Arc::new(DurableClaims),
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),

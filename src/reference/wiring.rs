@@ -10,7 +10,10 @@ use super::operations::Resumer;
 use super::service::Service;
 use super::time::Timestamp;
 use super::web::Row;
-use super::{audit, events, memory, prune, sessions, slo, status, vision};
+use super::{
+    actions, audit, confirmations, eva_os, events, memory, openclaw, prune, sessions, slo, status,
+    turns, vision,
+};
 
 /// The services, in the order in which they are bound.
 pub const SERVICES: &[&str] = &[
@@ -31,6 +34,11 @@ pub fn routes() -> Vec<Row> {
         audit::routes(),
         memory::routes(),
         vision::routes(),
+        turns::routes(),
+        confirmations::routes(),
+        actions::routes(),
+        openclaw::routes(),
+        eva_os::routes(),
     ]
     .concat()
 }
@@ -55,7 +63,7 @@ pub const STAGES: &[Stage] = &[
     Stage {
         name: "confirmations",
         service: "api-gateway",
-        count: nothing,
+        count: confirmations::count,
     },
     Stage {
         name: "tasks",
@@ -75,7 +83,14 @@ fn nothing(_: &Connection, _: &Config, _: Timestamp) -> rusqlite::Result<i64> {
 
 /// What is done with operations that were pending at start.
 pub fn resumers() -> Vec<Resumer> {
-    Vec::new()
+    [
+        turns::resumers(),
+        confirmations::resumers(),
+        actions::resumers(),
+        openclaw::resumers(),
+        eva_os::resumers(),
+    ]
+    .concat()
 }
 
 /// Work that runs beside the requests of a service, until the process ends.

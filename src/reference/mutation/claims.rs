@@ -80,6 +80,16 @@ pub trait Claims: Send + Sync {
         ttl_ms: u64,
         answer: (u16, &str),
     ) -> Result<(), StoreError>;
+    /// Frees the key that points at an operation, if one does: its answer is not one to be stored.
+    ///
+    /// # Errors
+    /// The store's.
+    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError> {
+        tx.sql()
+            .prepare_cached("DELETE FROM idempotency_keys WHERE operation_id = ?1")?
+            .execute([operation_id])?;
+        Ok(())
+    }
     /// Removes expired keys; the answer is how many.
     ///
     /// # Errors

@@ -125,7 +125,13 @@ async fn until_stored(svc: Arc<Service>, id: String, conclude: Arc<Conclude>) ->
             }
             let done = conclude(tx, &operation)?;
             let (status, body) = close(tx, &operation, done)?;
-            claims.settle_operation(tx, &operation_id, ttl_ms, (status, &body.to_string()))?;
+            match status {
+                503 => claims.release_operation(tx, &operation_id)?,
+                _ => {
+                    let answer = (status, &*body.to_string());
+                    claims.settle_operation(tx, &operation_id, ttl_ms, answer)?;
+                }
+            }
             Ok(Reply::json(status, body))
         });
         match written.await {

@@ -17,11 +17,13 @@ const SERVICES: &[(&str, &[&str])] = &[
         &[
             include_str!("sql/sessions.sql"),
             include_str!("sql/slo.sql"),
+            include_str!("sql/decisions.sql"),
+            include_str!("sql/actions.sql"),
         ],
     ),
     ("memory-engine", &[include_str!("sql/memories.sql")]),
-    ("openclaw", &[]),
-    ("eva-os", &[]),
+    ("openclaw", &[include_str!("sql/consumed.sql")]),
+    ("eva-os", &[include_str!("sql/decisions.sql")]),
     ("vision-capture", &[include_str!("sql/frames.sql")]),
 ];
 

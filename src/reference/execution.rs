@@ -1,0 +1,160 @@
+//! Running a tool from inside the stack: every call goes to openclaw, which alone talks to the tool
+//! backend. The caller has committed the operation before it comes here.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::reference::audit::Origin;
+use crate::reference::operations::Operation;
+use crate::reference::outbound::{OnBehalfOf, Outbound};
+use crate::reference::service::Service;
+use crate::reference::tools::{Outcome, Patience};
+
+/// openclaw gives up first, so that its verdict reaches us.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A safe call is given up when nobody accepts the connection so often.
+const CONNECT_TRIES: u32 = 5;
+
+/// A tool call of the stack, its operation committed.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// The operation: key of the call.
+    pub operation_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// Its arguments.
+    pub args: Value,
+    /// `(id, fence)` of the decision that lets a guarded tool run.
+    pub decision: Option<(String, i64)>,
+    /// Who caused it.
+    pub origin: Origin,
+    /// The committed entry that precedes the call.
+    pub causal_parent: String,
+}
+
+impl Execution {
+    /// The call of a stored operation whose detail is `{tool_name, args}`.
+    pub fn of(operation: &Operation) -> Self {
+        let detail = &operation.detail;
+        Self {
+            operation_id: operation.id.clone(),
+            tool_name: detail["tool_name"].as_str().unwrap_or_default().to_owned(),
+            args: detail["args"].clone(),
+            decision: operation.decision_id.clone().zip(operation.fence_token),
+            origin: operation.origin.clone(),
+            causal_parent: operation.link.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// Has openclaw run the call; exactly once per operation id, however often this is called.
+pub async fn execute(svc: &Service, execution: &Execution, resumed: bool) -> Outcome {
+    let config = svc.config();
+    let mut body = json!({"tool_name": execution.tool_name, "args": execution.args});
+    if let Some((id, fence_token)) = &execution.decision {
+        body["decision"] = json!({"issuer": svc.name, "id": id, "fence_token": fence_token});
+    }
+    let bound = Duration::from_millis(config.backends.tools.timeout_ms) + MARGIN;
+    let within = if resumed {
+        Duration::from_millis(config.operations.give_up_ms)
+    } else {
+        bound
+    };
+    let origin = &execution.origin;
+    let outbound = Outbound {
+        url: format!("{}/execute", svc.peer("openclaw")),
+        operation_id: execution.operation_id.clone(),
+        correlation_id: origin.correlation_id.clone(),
+        causal_parent: execution.causal_parent.clone(),
+        on_behalf_of: Some(OnBehalfOf {
+            service_token: svc.shared.identity.service_token().to_owned(),
+            actor: format!("{};{}", origin.actor_id, origin.actor_role),
+        }),
+        body,
+        timeout: bound,
+    };
+    let retry = Duration::from_millis(config.operations.retry_ms);
+    // A person's decision outlives a restart of openclaw; a safe tool can be asked for again.
+    let connect_tries = if execution.decision.is_some() {
+        u32::MAX
+    } else {
+        CONNECT_TRIES
+    };
+    let patience = Patience {
+        within,
+        retry,
+        resumed,
+        connect_tries,
+    };
+    outbound.insist(&svc.http, patience, true, settle).await
+}
+
+/// What openclaw's answer says of the call; `None` while it says nothing final.
+fn settle(status: u16, body: &Value) -> Option<Outcome> {
+    let text = |field: &str| {
+        body.pointer(&format!("/error/{field}"))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let code = text("code").unwrap_or_else(|| format!("STATUS_{status}"));
+    match (status, code.as_str()) {
+        (200, _) => Some(Outcome::Succeeded {
+            result: body.get("result").cloned().unwrap_or(Value::Null),
+        }),
+        // The call is running, or openclaw could not keep its books just now: asking again with the
+        // same operation id is safe and brings the outcome.
+        (409, "KEY_IN_PROGRESS") | (429, _) => None,
+        (503, code) if code != "TOOL_UNAVAILABLE" => None,
+        _ => {
+            let message = text("message").unwrap_or_else(|| format!("openclaw answered {status}"));
+            Some(Outcome::Failed { code, message })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: &str) -> Value {
+        json!({"ok": false, "error": {"code": code, "message": "m", "retryable": true}})
+    }
+
+    #[test]
+    fn a_final_answer_is_an_outcome() {
+        let result = json!({"ok": true, "result": {"bytes": 5}});
+        assert_eq!(
+            settle(200, &result),
+            Some(Outcome::Succeeded {
+                result: json!({"bytes": 5})
+            })
+        );
+        for (status, code) in [
+            (502, "TOOL_FAILED"),
+            (502, "OUTCOME_UNKNOWN"),
+            (503, "TOOL_UNAVAILABLE"),
+            (403, "DECISION_INVALID"),
+            (409, "DECISION_CONSUMED"),
+        ] {
+            assert_eq!(
+                settle(status, &error(code)),
+                Some(Outcome::failed(code, "m")),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_final_is_asked_again() {
+        for (status, code) in [
+            (409, "KEY_IN_PROGRESS"),
+            (503, "STORE_UNAVAILABLE"),
+            (503, "STARTING"),
+            (429, "X"),
+        ] {
+            assert_eq!(settle(status, &error(code)), None, "{code}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Turns: what a user said goes to the model, what the model wants done is sorted by risk, and what
+//! is safe runs once. The plan is on disk before its first step, so that a turn that is interrupted
+//! goes on with the same operations instead of asking the model for others.
+
+mod model;
+mod plan;
+mod proposal;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::reference::audit::Origin;
+use crate::reference::ids;
+use crate::reference::mutation::{self, Done};
+use crate::reference::operations::{NewOperation, Operation, Resumer};
+use crate::reference::service::Service;
+use crate::reference::sessions;
+use crate::reference::web::{Call, Reply, Row, Twin, handler};
+
+use plan::Plan;
+
+const SERVICE: &str = "api-gateway";
+
+/// The kind of its operations.
+const KIND: &str = "turn";
+
+/// The route of turns.
+pub fn routes() -> Vec<Row> {
+    let about = ("turn.begin", "turn");
+    let row = Row::mutation(SERVICE, ("POST", "/v3/turn"), "v4.3", about, handler(turn));
+    vec![row.twin(Twin::Deprecated)]
+}
+
+/// What resumes interrupted turns.
+pub fn resumers() -> Vec<Resumer> {
+    vec![Resumer {
+        service: SERVICE,
+        kind: KIND,
+        resume: Arc::new(|svc, operation| Box::pin(resume(svc, operation))),
+    }]
+}
+
+/// What a turn's operation keeps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Detail {
+    turn_id: String,
+    session_id: String,
+    input_text: String,
+    envelope: Value,
+    /// What is to be done, once the model has answered and there is something to do.
+    plan: Option<Plan>,
+}
+
+/// A turn under way.
+struct Turn {
+    operation_id: String,
+    origin: Origin,
+    /// The committed entry that precedes the model call.
+    causal_parent: String,
+    detail: Detail,
+    resumed: bool,
+}
+
+/// Why a turn ends without an answer: a code and a sentence.
+struct Failure {
+    code: &'static str,
+    message: String,
+}
+
+async fn turn(svc: Arc<Service>, call: Call) -> Reply {
+    let (service, request) = (svc.clone(), call.clone());
+    let begun = mutation::begin(&svc, &call, move |tx| {
+        let config = service.config();
+        let fields = request.fields()?;
+        let session_id = fields.text("session_id", config.limits.id_chars)?;
+        let detail = Detail {
+            turn_id: ids::make("trn_"),
+            session_id: session_id.to_owned(),
+            input_text: fields
+                .text("input_text", config.limits.input_chars)?
+                .to_owned(),
+            envelope: fields
+                .optional_object("envelope")?
+                .cloned()
+                .unwrap_or(Value::Null),
+            plan: None,
+        };
+        if sessions::active(tx.sql(), session_id, tx.now(), config.sessions.idle_ms)?.is_none() {
+            return Err(sessions::unknown(session_id).into());
+        }
+        let operation = NewOperation {
+            id: ids::make("op_"),
+            kind: KIND,
+            decision_id: None,
+            fence_token: None,
+            detail: json!(detail),
+        };
+        let resource = Some(resource(&detail));
+        Ok(mutation::Decision {
+            operation,
+            action: None,
+            resource,
+            value: detail,
+        })
+    });
+    match begun.await {
+        Err(reply) => reply,
+        Ok(begun) => {
+            let turn = Turn {
+                operation_id: begun.operation_id,
+                origin: call.origin(),
+                causal_parent: begun.link.to_string(),
+                detail: begun.value,
+                resumed: false,
+            };
+            run(svc, turn).await
+        }
+    }
+}
+
+async fn resume(svc: Arc<Service>, operation: Operation) {
+    match serde_json::from_value(operation.detail) {
+        Err(error) => tracing::error!(operation_id = operation.id, %error, "not a turn"),
+        Ok(detail) => {
+            let turn = Turn {
+                operation_id: operation.id,
+                origin: operation.origin,
+                causal_parent: operation.link.unwrap_or_default(),
+                detail,
+                resumed: true,
+            };
+            run(svc, turn).await;
+        }
+    }
+}
+
+/// Model, plan, tools, answer. Every turn that got this far is one sample of the SLO machine.
+async fn run(svc: Arc<Service>, turn: Turn) -> Reply {
+    let measured = svc.slo().map(|slo| slo.begin());
+    let begun = Instant::now();
+    let stage = |name: &str, took: Duration| {
+        if let Some(measured) = &measured {
+            measured.stage(name, took);
+        }
+    };
+    let mut latency = Latency::default();
+    let planned = match turn.detail.plan.clone() {
+        Some(plan) => Ok(plan),
+        None => {
+            let asked = Instant::now();
+            let answer = match &measured {
+                Some(measured) => measured.measure("model", model::ask(&svc, &turn)).await.0,
+                None => model::ask(&svc, &turn).await,
+            };
+            latency.model = asked.elapsed();
+            match answer {
+                Ok(answer) => plan::make(&svc, &turn, &answer).await,
+                Err(failure) => Err(failure),
+            }
+        }
+    };
+    let reply = match planned {
+        Err(failure) => fail(&svc, &turn, failure).await,
+        Ok(plan) => {
+            let started = Instant::now();
+            let tool_calls = plan::carry_out(&svc, &turn, &plan).await;
+            if plan.runs_tools() {
+                latency.tool = started.elapsed();
+                stage("tool", latency.tool);
+            }
+            latency.total = begun.elapsed();
+            complete(&svc, &turn, plan, tool_calls, latency).await
+        }
+    };
+    if let Some(measured) = measured {
+        measured.end().await;
+    }
+    reply
+}
+
+#[derive(Default)]
+struct Latency {
+    model: Duration,
+    tool: Duration,
+    total: Duration,
+}
+
+impl Latency {
+    /// Milliseconds with three decimals.
+    fn value(&self) -> Value {
+        let ms = |stage: Duration| stage.as_micros() as f64 / 1000.0;
+        json!({"model": ms(self.model), "tool": ms(self.tool), "total": ms(self.total)})
+    }
+}
+
+async fn complete(
+    svc: &Arc<Service>,
+    turn: &Turn,
+    plan: Plan,
+    tool_calls: Vec<Value>,
+    latency: Latency,
+) -> Reply {
+    let Detail {
+        turn_id,
+        session_id,
+        ..
+    } = turn.detail.clone();
+    let about = resource(&turn.detail);
+    let correlation_id = &turn.origin.correlation_id;
+    mutation::finish(
+        svc,
+        &turn.operation_id,
+        correlation_id,
+        move |tx, operation| {
+            sessions::count_turn(tx, &session_id)?;
+            let event = json!({
+                "turn_id": turn_id, "session_id": session_id, "tool_calls": tool_calls.len(),
+            });
+            tx.event("turn.completed", &operation.origin.correlation_id, event)?;
+            let body = json!({
+                "turn_id": turn_id,
+                "session_id": session_id,
+                "assistant_text": plan.text,
+                "tool_calls": tool_calls,
+                "memory": {"written": 0, "retrieved_count": 0},
+                "latency": latency.value(),
+                "decision": plan.decision,
+            });
+            Ok(Done::new(200, body)
+                .action("turn.complete")
+                .on(about.clone()))
+        },
+    )
+    .await
+}
+
+async fn fail(svc: &Arc<Service>, turn: &Turn, failure: Failure) -> Reply {
+    let Detail {
+        turn_id,
+        session_id,
+        ..
+    } = turn.detail.clone();
+    let about = resource(&turn.detail);
+    let correlation_id = &turn.origin.correlation_id;
+    let reply = mutation::finish(
+        svc,
+        &turn.operation_id,
+        correlation_id,
+        move |tx, operation| {
+            let event = json!({"turn_id": turn_id, "session_id": session_id, "code": failure.code});
+            tx.event("turn.failed", &operation.origin.correlation_id, event)?;
+            let error = json!({
+                "code": failure.code, "message": failure.message, "retryable": true,
+                "details": {"turn_id": turn_id},
+            });
+            let done = Done::new(503, json!({"ok": false, "error": error}));
+            Ok(done.failed().action("turn.fail").on(about.clone()))
+        },
+    );
+    reply.await.header("retry-after", "1")
+}
+
+fn resource(detail: &Detail) -> String {
+    format!("turn/{}", detail.turn_id)
+}

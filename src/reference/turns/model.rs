@@ -1,0 +1,53 @@
+//! The call of the model backend.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Failure, Turn};
+use crate::reference::outbound::{Outbound, Sent};
+use crate::reference::service::Service;
+
+/// The model's answer to a turn. A first try is not repeated: its client waits and can ask again.
+/// A resumed one has nobody who could, and is repeated under the same key for a while.
+pub(super) async fn ask(svc: &Service, turn: &Turn) -> Result<Value, Failure> {
+    let config = svc.config();
+    let detail = &turn.detail;
+    let timeout = Duration::from_millis(config.backends.models.timeout_ms);
+    let outbound = Outbound {
+        url: format!("{}/chat", config.backends.models.url.trim_end_matches('/')),
+        operation_id: turn.operation_id.clone(),
+        correlation_id: turn.origin.correlation_id.clone(),
+        causal_parent: turn.causal_parent.clone(),
+        on_behalf_of: None,
+        body: json!({
+            "turn_id": detail.turn_id,
+            "session_id": detail.session_id,
+            "input_text": detail.input_text,
+        }),
+        timeout,
+    };
+    let retry = Duration::from_millis(config.operations.retry_ms);
+    let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
+    loop {
+        let why = match outbound.send(&svc.http, timeout).await {
+            Sent::Answered(200, answer) => return Ok(answer),
+            Sent::Answered(status, _) => format!("status {status}"),
+            Sent::NotSent(why) | Sent::InDoubt(why) => why,
+        };
+        if !turn.resumed || Instant::now() + retry >= give_up {
+            return Err(unavailable(format!(
+                "the model backend did not answer: {why}"
+            )));
+        }
+        tokio::time::sleep(retry).await;
+    }
+}
+
+/// The failure of a turn whose model is of no use.
+pub(super) fn unavailable(message: String) -> Failure {
+    Failure {
+        code: "MODEL_UNAVAILABLE",
+        message,
+    }
+}
