@@ -12,13 +12,15 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::absence::Verdict;
-use super::lane::{TRIES, lane};
-use super::walk::{Walk, counts};
-use crate::chaos::degrade::lane::{LEAST_BOUND, PATIENCE, WINDOW_TURNS};
+use super::walk::{Verdict, Walk, counts};
+use crate::base::json::merge;
+use crate::chaos::degrade::cycle::{
+    Injection, LEAST_BOUND, PATIENCE, TRIES, WINDOW_TURNS, Went, slo_by_count,
+};
 use crate::chaos::degrade::timeline::{Step, Timeline, Work};
-use crate::chaos::degrade::{Change, Count, Cycle, Injection, Lane, Rules, Went};
+use crate::chaos::degrade::{Change, Count, Cycle, Lane, Rules};
 use crate::checks::{Cx, Judgement, Undecided};
+use crate::doubles::{Double, Kind};
 
 /// N and M as the contract's defaults have them: the config of this gate does not name them.
 const BREACH_WINDOWS: usize = 3;
@@ -53,7 +55,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
         ("unprobed", &seen.unprobed),
     ];
     let [interrupted, killed, unattended, unprobed] =
-        lanes.map(|(name, line)| modes(name, line, &mut judgement));
+        lanes.map(|(name, line)| lane(name, line, &mut judgement));
     let walks = [&interrupted, &killed, &unattended, &unprobed];
 
     let pattern = ">HHHHBHHHHH<";
@@ -97,7 +99,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
 }
 
 /// One target's modes, against its own config.
-fn modes(name: &str, line: &Timeline, judgement: &mut Judgement) -> Walk {
+fn lane(name: &str, line: &Timeline, judgement: &mut Judgement) -> Walk {
     let (breach_windows, recover_windows) = counts(slo_of(line));
     let rules = Rules {
         breach: Count::From(1),
@@ -215,11 +217,9 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         unattended,
         unprobed,
     } = seen;
-    let (on, off) = (json!({}), json!({"self_probe": false}));
-    let one = lane(cx, &on, Injection::Double).await?;
-    let two = lane(cx, &on, Injection::Double).await?;
-    let three = lane(cx, &on, Injection::Double).await?;
-    let four = lane(cx, &off, Injection::Double).await?;
+    let (one, two) = (open(cx, json!({})).await?, open(cx, json!({})).await?);
+    let three = open(cx, json!({})).await?;
+    let four = open(cx, json!({"self_probe": false})).await?;
     let _span = cx.span("windows");
     tokio::try_join!(
         recover_interrupted(one, interrupted),
@@ -228,6 +228,19 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         stay_unprobed(four, unprobed),
     )?;
     Ok(())
+}
+
+async fn open(cx: &mut Cx, slo: Value) -> Result<Lane, Undecided> {
+    let mut config = slo_by_count();
+    merge(&mut config, &slo);
+    let setup = cx.setup(json!({"slo": config}));
+    Ok(Lane {
+        launcher: cx.launcher.clone(),
+        seed: setup.seed.child("link"),
+        setup,
+        models: Double::start(Kind::Models, cx.clock).await?,
+        injection: Injection::Double,
+    })
 }
 
 /// `HHHHBHHHH`, then the fifth.

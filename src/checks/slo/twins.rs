@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::base::json::merge;
-use crate::chaos::degrade::lane::slo_by_count;
+use crate::chaos::degrade::cycle::slo_by_count;
 use crate::chaos::degrade::timeline::{
     Batch, Event, Probe, Read, Status, Step, Timeline, Turn, Work,
 };

@@ -375,20 +375,10 @@ impl Crew {
                 client.send(part.keyed.other()).await,
             )
         });
-        let answers = futures_util::future::join_all(asks);
-        tokio::pin!(answers);
-        // A target that runs a repeat again waits for our double: let go as soon as that shows.
-        let early = tokio::select! {
-            answers = &mut answers => Some(answers),
-            _ = double.held(parts.len() + 1, bound) => None,
-        };
+        let answers = futures_util::future::join_all(asks).await;
         let until_us = clock.now_us();
         double.behave(Behaviour::default());
         double.release();
-        let answers = match early {
-            Some(answers) => answers,
-            None => answers.await,
-        };
         for (part, (same, other)) in parts.iter().zip(answers) {
             let subject = &mut lane.subjects[part.subject];
             subject.held_again = held.is_ok().then_some((from_us, until_us));

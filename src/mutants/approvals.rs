@@ -1,0 +1,168 @@
+//! Defects of approvals: who wins, what the losers hear, and what runs.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+
+use super::Mutant;
+use super::levers::Levers;
+use super::wire::{Ask as Asked, Reply as Answer, Rewrite};
+use crate::reference::decisions::{self, Ask, Decision, Decisions, Durable, Kind, OPEN, Verdict};
+use crate::reference::openclaw::{Ask as Wanted, IssuersWord, Permit, Ruling};
+use crate::reference::store::{Store, StoreError, Tx};
+use crate::reference::web::Handler;
+
+/// The mutants of this subject.
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "approval-check-then-set",
+        must: &["approval-race-safe"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.decisions = Arc::new(CheckThenSet)),
+    },
+    Mutant {
+        name: "approval-reapprove-executes",
+        must: &["approval-race-safe"],
+        may: &[],
+        apply: reapprove_executes,
+    },
+    Mutant {
+        name: "approval-loser-gets-200",
+        must: &["approval-race-safe"],
+        may: &[],
+        apply: |levers| levers.wire(Arc::new(LoserGets200)),
+    },
+    Mutant {
+        name: "tool-runs-without-decision",
+        must: &["approval-race-safe"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.permit = Arc::new(AnybodysWord)),
+    },
+];
+
+/// A lost decision is answered as if it had been won.
+struct LoserGets200;
+
+impl Rewrite for LoserGets200 {
+    fn after(&self, ask: &Asked, mut reply: Answer) -> Answer {
+        let decides = ask.path.ends_with("/approve") || ask.path.ends_with("/deny");
+        let mut body = reply.value();
+        if !decides || body["error"]["code"] != "ALREADY_DECIDED" {
+            return reply;
+        }
+        reply.status = StatusCode::OK;
+        let winner = body["error"]["details"].take();
+        body["ok"] = true.into();
+        for (name, value) in winner.as_object().into_iter().flatten() {
+            body[name.as_str()] = value.clone();
+        }
+        if let Some(body) = body.as_object_mut() {
+            body.remove("error");
+        }
+        reply.with(&body)
+    }
+}
+
+/// Looks whether the decision is open, lets others go first, and then decides whatever is so.
+struct CheckThenSet;
+
+impl Decisions for CheckThenSet {
+    fn look<'a>(
+        &'a self,
+        store: &'a Store,
+        ask: &'a Ask,
+    ) -> BoxFuture<'a, Result<Option<Decision>, StoreError>> {
+        let (kind, id) = (ask.kind, ask.id.clone());
+        Box::pin(store.read(move |sql| decisions::find(sql, kind, &id)))
+    }
+
+    fn claim(
+        &self,
+        tx: &mut Tx<'_>,
+        ask: &Ask,
+        seen: Option<&Decision>,
+    ) -> Result<bool, StoreError> {
+        let was_open = seen.is_some_and(|decision| decision.verdict.is_none());
+        // What was seen is taken for what is: only the fence is still asked for.
+        let guard = match was_open {
+            true => "expires_at_us > :now AND ((:fence IS NULL AND issues = 1) OR fence = :fence)",
+            false => OPEN,
+        };
+        decisions::mark(tx, ask, guard)
+    }
+
+    fn next_fence(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+        Durable.next_fence(tx)
+    }
+}
+
+/// Approves what is approved already: 409, and the tool runs once more.
+fn reapprove_executes(levers: &mut Levers) {
+    let rows = [
+        (
+            ("api-gateway", "POST", "/v3/confirmations/{id}/approve"),
+            Kind::Confirmation,
+        ),
+        (
+            ("api-gateway", "POST", "/v3/actions/{id}/approve"),
+            Kind::Action,
+        ),
+        (("eva-os", "POST", "/approve"), Kind::Approval),
+    ];
+    for (row, kind) in rows {
+        levers.route(row, move |original| run_again(&original, kind));
+    }
+}
+
+fn run_again(original: &Handler, kind: Kind) -> Handler {
+    let original = Arc::clone(original);
+    Arc::new(move |service, call| {
+        let original = Arc::clone(&original);
+        Box::pin(async move {
+            let named = call.params.get("id").map(String::as_str);
+            let id = named
+                .or(call.body["approval_id"].as_str())
+                .unwrap_or_default()
+                .to_owned();
+            let reply = original(Arc::clone(&service), call).await;
+            let found = service
+                .store
+                .read(move |sql| decisions::find(sql, kind.name(), &id))
+                .await;
+            if let (409, Ok(Some(decision))) = (reply.status, found)
+                && decision.verdict == Some(Verdict::Approved)
+            {
+                let url = format!("{}/run", service.config().backends.tools.url);
+                let body = serde_json::json!({
+                    "operation_id": "op_again", "tool_name": decision.tool_name,
+                    "args": decision.args,
+                });
+                // Whether the backend likes it is not this defect's concern.
+                drop(service.http.post(url).json(&body).send().await);
+            }
+            reply
+        })
+    })
+}
+
+/// Lets every guarded call run, whoever decided on it or not.
+struct AnybodysWord;
+
+impl Permit for AnybodysWord {
+    fn rule<'a>(&'a self, ask: &'a Wanted) -> BoxFuture<'a, Result<Ruling, StoreError>> {
+        Box::pin(async move {
+            match ask.decision {
+                None => Ok(Ruling::Granted),
+                Some(_) => IssuersWord.rule(ask).await,
+            }
+        })
+    }
+
+    fn consume(&self, tx: &mut Tx<'_>, ask: &Wanted) -> Result<bool, StoreError> {
+        match ask.decision {
+            None => Ok(true),
+            Some(_) => IssuersWord.consume(tx, ask),
+        }
+    }
+}
