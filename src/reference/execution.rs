@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::reference::audit::Origin;
+use crate::reference::decisions::Decision;
 use crate::reference::operations::Operation;
 use crate::reference::outbound::{OnBehalfOf, Outbound};
 use crate::reference::service::Service;
@@ -35,6 +36,23 @@ pub struct Execution {
 }
 
 impl Execution {
+    /// The call that an approved decision lets run, under an operation of its issuer.
+    pub fn of_decision(
+        decision: &Decision,
+        operation_id: String,
+        origin: Origin,
+        causal_parent: String,
+    ) -> Self {
+        Self {
+            operation_id,
+            tool_name: decision.tool_name.clone(),
+            args: decision.args.clone(),
+            decision: Some((decision.id.clone(), decision.fence)),
+            origin,
+            causal_parent,
+        }
+    }
+
     /// The call of a stored operation whose detail is `{tool_name, args}`.
     pub fn of(operation: &Operation) -> Self {
         let detail = &operation.detail;

@@ -211,14 +211,8 @@ pub async fn approve(
     match begun.await {
         Err(reply) => reply,
         Ok(begun) => {
-            let execution = Execution {
-                operation_id: begun.operation_id,
-                tool_name: begun.value.tool_name,
-                args: begun.value.args,
-                decision: Some((begun.value.id, begun.value.fence)),
-                origin: call.origin(),
-                causal_parent: begun.link.to_string(),
-            };
+            let (id, parent) = (begun.operation_id, begun.link.to_string());
+            let execution = Execution::of_decision(&begun.value, id, call.origin(), parent);
             carry_out(&svc, kind, &execution, false).await
         }
     }
