@@ -137,9 +137,10 @@ async fn resume(svc: Arc<Service>, operation: Operation) {
     }
 }
 
-/// Model, plan, tools, answer. Every turn that got this far is one sample of the SLO machine.
+/// Model, plan, tools, answer. Every turn that got this far and has a client is one sample.
 async fn run(svc: Arc<Service>, turn: Turn) -> Reply {
-    let measured = svc.slo().map(|slo| slo.begin());
+    // Nobody waits for a resumed turn, and its crash is no latency.
+    let measured = svc.slo().filter(|_| !turn.resumed).map(|slo| slo.begin());
     let begun = Instant::now();
     let stage = |name: &str, took: Duration| {
         if let Some(measured) = &measured {
