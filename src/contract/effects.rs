@@ -60,14 +60,6 @@ impl Effect {
         let id = find(body, field)?;
         Some(format!("{kind}/{id}"))
     }
-
-    /// The kind of resource: `session`.
-    #[must_use]
-    pub fn kind(&self) -> &str {
-        self.resource
-            .split_once('/')
-            .map_or(&self.resource, |(kind, _)| kind)
-    }
 }
 
 /// The field at the top, or in the one object below (`action.action_id`).

@@ -45,10 +45,23 @@ pub struct Evidence {
     pub readback: Vec<Sent>,
     /// Approvals that were pending after everything; none when they could not be read.
     pub pending: Option<Vec<String>>,
-    /// What the tools did: calls that had the effect, by operation id.
-    pub effects: BTreeMap<String, u64>,
+    /// What the tools did.
+    pub effects: Vec<ToolRun>,
     /// What could not be done, and why.
     pub trouble: Vec<String>,
+}
+
+/// One effect at the tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolRun {
+    /// The operation id.
+    pub key: String,
+    /// The tool.
+    pub tool_name: String,
+    /// The correlation id that the call carried.
+    pub id: String,
+    /// When it was done, on the clock of the run.
+    pub at_us: u64,
 }
 
 /// One chain, read over HTTP and from its database, with no mutation under way.
@@ -265,12 +278,37 @@ async fn look(cx: &Cx, desk: &Desk, seen: &mut Evidence) {
         }
         Err(why) => seen.trouble.push(format!("{}: {why}", approvals.line())),
     }
-    for effect in cx.tools.effects() {
-        *seen
-            .effects
-            .entry(effect.key.unwrap_or_default())
-            .or_default() += effect.calls;
+    seen.effects = tool_runs(cx);
+}
+
+/// The effects at the tools: of calls under one key, the first that was done.
+fn tool_runs(cx: &Cx) -> Vec<ToolRun> {
+    let mut runs: Vec<ToolRun> = Vec::new();
+    for call in cx.tools.calls() {
+        let key = call.key.unwrap_or_default();
+        let Some(at_us) = call.committed_us else {
+            continue;
+        };
+        if runs.iter().any(|run| run.key == key && !key.is_empty()) {
+            continue;
+        }
+        let tool_name = call.body["tool_name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let id = call
+            .headers
+            .get("x-correlation-id")
+            .cloned()
+            .unwrap_or_default();
+        runs.push(ToolRun {
+            key,
+            tool_name,
+            id,
+            at_us,
+        });
     }
+    runs
 }
 
 /// Tries on the last copies what an append-only table refuses.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Evidence, Reading};
+use super::{Evidence, Reading, ToolRun};
 use crate::checks::audit::stored::CONTROL;
 use crate::checks::{Judgement, Sent};
 use crate::contract::audit::{payload_sha256, verify_export};
@@ -108,6 +108,15 @@ impl<'a> Book<'a> {
         self.entries
             .iter()
             .filter(|entry| entry.correlation_id == sent.id)
+    }
+
+    /// The entries `ok` of openclaw about this run of a tool.
+    fn tool_entries<'b>(&'b self, run: &'b ToolRun) -> impl Iterator<Item = &'b AuditEntry> {
+        let resource = format!("tool/{}", run.tool_name);
+        self.entries
+            .iter()
+            .filter(|entry| entry.service == "openclaw" && entry.outcome == "ok")
+            .filter(move |entry| entry.correlation_id == run.id && entry.resource == resource)
     }
 
     /// The entries `ok` of one action on one resource that this service wrote for this request.
@@ -268,16 +277,20 @@ fn effects_have_entries(book: &Book<'_>) -> Vec<String> {
             }
         }
     }
-    for key in book.seen.effects.keys() {
-        let resource = format!("operation/{key}");
-        let ran = |entry: &&AuditEntry| {
-            entry.resource == resource && entry.action == "tool.execute" && entry.outcome == "ok"
-        };
-        let n = book.entries.iter().filter(ran).count();
-        if n != 1 {
-            found.push(format!(
-                "the tools ran {key}: {n} entries ok `tool.execute` on {resource}, expected 1"
-            ));
+    for run in &book.seen.effects {
+        for action in ["tool.execute", "tool.result"] {
+            let n = book
+                .tool_entries(run)
+                .filter(|entry| entry.action == action)
+                .count();
+            if n != 1 {
+                let ToolRun {
+                    key, tool_name, id, ..
+                } = run;
+                found.push(format!(
+                    "{tool_name} ran for {id} ({key}): {n} entries ok `{action}`, expected 1"
+                ));
+            }
         }
     }
     found
@@ -315,8 +328,8 @@ fn entries_have_effects(book: &Book<'_>) -> Vec<String> {
     found
 }
 
-/// Whether an entry is about what the answer of its request names: its own resource, or the
-/// operation of its run.
+/// Whether an entry is about what the answer of its request names: its own resource, or (in
+/// another service) the run of a tool. Which tool that was is compared with what the tools did.
 fn belongs(entry: &AuditEntry, sent: &Sent) -> bool {
     let Some(row) = Effect::of(&sent.service, &sent.method, &sent.path) else {
         return false;
@@ -325,10 +338,7 @@ fn belongs(entry: &AuditEntry, sent: &Sent) -> bool {
         let known = entry.action == row.action || Some(&entry.action) == row.started.as_ref();
         return known && row.resource(&sent.answer).as_ref() == Some(&entry.resource);
     }
-    let operation = sent.answer["execution"]["operation_id"]
-        .as_str()
-        .unwrap_or_default();
-    entry.resource == format!("operation/{operation}")
+    !sent.answer["execution"].is_null() && entry.resource.starts_with("tool/")
 }
 
 /// Actor, role and payload are those of the request.
@@ -415,8 +425,9 @@ fn resources_exist(book: &Book<'_>) -> Vec<String> {
         .filter(|entry| looked && entry.outcome == "ok")
     {
         let lost = match entry.resource.split_once('/') {
-            Some(("operation", id)) => {
-                entry.action == "tool.execute" && !book.seen.effects.contains_key(id)
+            Some(("tool", name)) if entry.action == "tool.result" => {
+                let done = |run: &ToolRun| run.id == entry.correlation_id && run.tool_name == name;
+                !book.seen.effects.iter().any(done)
             }
             Some(("approval", id)) => {
                 let decided = |other: &AuditEntry| {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Evidence, judge};
 use crate::checks::Sent;
-use crate::checks::audit::audit_chain_present::Reading;
+use crate::checks::audit::audit_chain_present::{Reading, ToolRun};
 use crate::checks::audit::stored::{CONTROL, Statement, digest};
 use crate::contract::audit::{GENESIS, Proof, hash_of, payload_sha256};
 use crate::contract::{Effect, Export};
@@ -318,9 +318,18 @@ fn an_effect_without_its_entry_is_seen() {
         drop_entry,
         "DELETE /v3/sessions/ses_0 of api-gateway (cor_2): 200: 0 entries ok",
     );
+    let ran = |seen: &mut Evidence| {
+        let run = |key: &str| ToolRun {
+            key: key.to_owned(),
+            tool_name: "file.read".to_owned(),
+            id: "cor_1".to_owned(),
+            at_us: 5,
+        };
+        seen.effects = vec![run("op_1")];
+    };
     bad(
-        |seen| seen.effects = [("op_1".to_owned(), 1)].into(),
-        "the tools ran op_1: 0 entries ok `tool.execute`",
+        ran,
+        "file.read ran for cor_1 (op_1): 0 entries ok `tool.result`, expected 1",
     );
     bad(
         |seen| seen.sent[1].answer = json!({"ok": true}),
