@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::approvals::{Asked, GUARDED_TOOL, Minted, Route, Shown, Verb};
+use super::approvals::{GUARDED_TOOL, Minted, Route, Shown, Verb};
+use super::asked::Asked;
 use crate::chaos::linear::{Bounds, Outcome, check};
 use crate::chaos::specs::confirmation::Confirmations;
 use crate::chaos::{clopper_pearson_upper, overlapping_pairs};

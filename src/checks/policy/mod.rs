@@ -2,4 +2,5 @@
 
 pub mod approval_race_safe;
 pub mod approvals;
+pub mod asked;
 pub mod idempotency_store_durable;

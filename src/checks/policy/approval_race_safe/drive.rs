@@ -11,8 +11,9 @@ use super::{Direct, Evidence, Round, Run, Warrant};
 use crate::chaos::history::{Event, History, Kind};
 use crate::chaos::storm;
 use crate::checks::policy::approvals::{
-    Asked, GUARDED_TOOL, Minted, Route, Shown, Verb, guarded_calls, marked, markers, mint, session,
+    GUARDED_TOOL, Minted, Route, Shown, Verb, guarded_calls, marked, markers, mint, session,
 };
+use crate::checks::policy::asked::Asked;
 use crate::checks::{Cx, Undecided};
 use crate::doubles::{Behaviour, Double};
 use crate::target::{Ask, Client, Credential, Exchange};
@@ -23,10 +24,14 @@ const SPARE_ROUNDS: usize = 16;
 const TTL_MS: u64 = 600_000;
 /// What the slow tool takes.
 const SLOW_MS: u64 = 15;
-/// Racers released by one barrier, over all decisions of a batch (one race may have more).
-const RACERS_PER_BATCH: usize = 64;
-/// Races of these sizes occur on each route, once per speed; the others have 2 to 8 racers.
-const BIG_RACES: [usize; 3] = [64, 32, 16];
+/// Requests released by one barrier, over all decisions of a batch: many at once share the
+/// target's commits, and each race still begins at one moment.
+const RACERS_PER_BATCH: usize = 128;
+/// Races of these sizes occur on each route once per speed.
+const BIG_RACES: [usize; 2] = [64, 16];
+/// The others have so many racers. Two is the smallest race, and the one where nobody else hides
+/// a mistake.
+const SMALL_RACES: std::ops::RangeInclusive<usize> = 2..=6;
 /// Repeats of each decision.
 const REPEATS: usize = 2;
 
@@ -65,6 +70,12 @@ struct Plan {
     repeats: Vec<Move>,
 }
 
+impl Plan {
+    fn moves(&self, repeats: bool) -> &[Move] {
+        if repeats { &self.repeats } else { &self.race }
+    }
+}
+
 /// One request to come: who, what, and where the fence is shown.
 #[derive(Clone, Copy)]
 struct Move {
@@ -85,11 +96,8 @@ fn plan(rng: &mut ChaCha8Rng, rounds: usize) -> Vec<Plan> {
     let routes = Route::ALL.len();
     (0..rounds)
         .map(|number| {
-            let racers = match BIG_RACES.get(number / routes) {
-                Some(&racers) => racers,
-                // Two is the smallest race, and the one where nobody else hides a mistake.
-                None => rng.random_range(2..=8),
-            };
+            let big = BIG_RACES.get(number / routes).copied();
+            let racers = big.unwrap_or_else(|| rng.random_range(SMALL_RACES));
             let same = (number / routes).is_multiple_of(3);
             let mut race: Vec<Move> = (0..racers).map(|_| any_move(rng)).collect();
             for one in &mut race {
@@ -161,27 +169,36 @@ async fn race_all(
     }
     cx.tools.behave(Behaviour::slow(tool_ms));
     let _span = cx.span("storm");
-    let mut from = 0;
-    while from < plans.len() {
-        let to = batch_end(&plans, from);
-        let rounds = &mut seen.rounds[first + from..first + to];
-        for (number, asked) in release(clients, rounds, moves(&plans[from..to], false)).await {
-            rounds[number].race.push(asked);
+    for repeats in [false, true] {
+        let mut from = 0;
+        while from < plans.len() {
+            let to = batch_end(&plans, from, repeats);
+            let rounds = &mut seen.rounds[first + from..first + to];
+            for (number, asked) in release(clients, rounds, moves(&plans[from..to], repeats)).await
+            {
+                let round = &mut rounds[number];
+                if repeats {
+                    round.repeats.push(asked)
+                } else {
+                    round.race.push(asked)
+                }
+            }
+            count_runs(&cx.tools, seen);
+            from = to;
         }
-        for (number, asked) in release(clients, rounds, moves(&plans[from..to], true)).await {
-            rounds[number].repeats.push(asked);
-        }
-        count_runs(&cx.tools, seen);
-        from = to;
     }
     Ok(())
 }
 
-fn batch_end(plans: &[Plan], from: usize) -> usize {
-    let mut racers = plans[from].race.len();
-    let mut to = from + 1;
-    while to < plans.len() && racers + plans[to].race.len() <= RACERS_PER_BATCH {
-        racers += plans[to].race.len();
+/// Whole plans, as many as one barrier takes.
+fn batch_end(plans: &[Plan], from: usize, repeats: bool) -> usize {
+    let mut requests = 0;
+    let mut to = from;
+    while to < plans.len() {
+        requests += plans[to].moves(repeats).len();
+        if to > from && requests > RACERS_PER_BATCH {
+            break;
+        }
         to += 1;
     }
     to
@@ -191,8 +208,7 @@ fn batch_end(plans: &[Plan], from: usize) -> usize {
 fn moves(plans: &[Plan], repeats: bool) -> Vec<(usize, Move)> {
     let mut moves = Vec::new();
     for (number, plan) in plans.iter().enumerate() {
-        let of_plan = if repeats { &plan.repeats } else { &plan.race };
-        moves.extend(of_plan.iter().map(|one| (number, *one)));
+        moves.extend(plan.moves(repeats).iter().map(|one| (number, *one)));
     }
     moves
 }
@@ -455,7 +471,7 @@ mod tests {
         let plans = plan(&mut Seed(3).rng(), 108);
         let mut from = 0;
         while from < plans.len() {
-            let to = batch_end(&plans, from);
+            let to = batch_end(&plans, from, false);
             let racers: usize = plans[from..to].iter().map(|plan| plan.race.len()).sum();
             assert!(
                 to > from && (racers <= RACERS_PER_BATCH || to == from + 1),
