@@ -98,3 +98,45 @@ pub type Task = fn(Arc<Service>) -> BoxFuture<'static, ()>;
 
 /// `(service, task)`; the empty name means every service.
 pub const TASKS: &[(&str, Task)] = &[("", |svc| Box::pin(prune::run(svc)))];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::reference::web::Twin;
+
+    #[test]
+    fn the_routes_are_those_of_the_contract() {
+        let text = include_str!("../../fixtures/contract/routes.json");
+        let table: Value = serde_json::from_str(text).unwrap();
+        let wanted: BTreeSet<String> = table["routes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Value::to_string)
+            .collect();
+        let row = |row: &Row| {
+            let mut value = json!({
+                "service": row.service,
+                "method": row.method,
+                "path": row.path,
+                "since": row.since,
+                "mutating": row.mutating,
+                "min_role": row.min_role.word(),
+            });
+            match row.twin {
+                Twin::None => {}
+                Twin::Deprecated => value["twin"] = json!("deprecated"),
+                Twin::Plain => value["twin"] = json!("plain"),
+            }
+            value.to_string()
+        };
+        let served: BTreeSet<String> = routes().iter().map(row).collect();
+        let differing: Vec<_> = served.symmetric_difference(&wanted).collect();
+        assert!(differing.is_empty(), "{differing:#?}");
+        assert_eq!(routes().len(), wanted.len());
+    }
+}
