@@ -139,4 +139,22 @@ mod tests {
         assert!(differing.is_empty(), "{differing:#?}");
         assert_eq!(routes().len(), wanted.len());
     }
+    #[test]
+    fn every_mutation_is_called_what_the_contract_calls_it() {
+        let text = include_str!("../../fixtures/contract/audit.json");
+        let table: Value = serde_json::from_str(text).unwrap();
+        let mutating: Vec<Row> = routes().into_iter().filter(|row| row.mutating).collect();
+        let effects = table["effects"].as_array().unwrap();
+        assert_eq!(mutating.len(), effects.len());
+        for row in mutating {
+            let of_row = |effect: &&Value| {
+                effect["service"] == row.service
+                    && effect["method"] == row.method
+                    && effect["path"] == row.path
+            };
+            let effect = effects.iter().find(of_row).unwrap();
+            let named = [&effect["action"], &effect["started"]].contains(&&json!(row.action));
+            assert!(named, "{} {}: {}", row.service, row.path, row.action);
+        }
+    }
 }

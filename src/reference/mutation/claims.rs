@@ -80,16 +80,12 @@ pub trait Claims: Send + Sync {
         ttl_ms: u64,
         answer: (u16, &str),
     ) -> Result<(), StoreError>;
-    /// Frees the key that points at an operation, if one does: its answer is not one to be stored.
+    /// Gives the key back that points at an operation, if one does: its answer is not one to be
+    /// stored.
     ///
     /// # Errors
     /// The store's.
-    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError> {
-        tx.sql()
-            .prepare_cached("DELETE FROM idempotency_keys WHERE operation_id = ?1")?
-            .execute([operation_id])?;
-        Ok(())
-    }
+    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError>;
     /// Removes expired keys; the answer is how many.
     ///
     /// # Errors
@@ -199,6 +195,15 @@ impl Claims for DurableClaims {
                  expires_at_ms = ?4 WHERE operation_id = ?1 AND state = 'in_progress'",
             )?
             .execute(params![operation_id, status, body, expires_ms])?;
+        Ok(())
+    }
+
+    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError> {
+        tx.sql()
+            .prepare_cached(
+                "DELETE FROM idempotency_keys WHERE operation_id = ?1 AND state = 'in_progress'",
+            )?
+            .execute([operation_id])?;
         Ok(())
     }
 

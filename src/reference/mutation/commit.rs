@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Claim, Claimed, Claims, Done, Refused, fingerprint};
+use super::{Claim, Claimed, Claims, Done, Refused, fingerprint, is_stored};
 use crate::reference::audit::Outcome;
 use crate::reference::service::Service;
 use crate::reference::store::{StoreError, Tx};
@@ -58,12 +58,11 @@ impl Request {
     pub(super) fn refuse(&self, tx: &mut Tx<'_>, refusal: &Refusal) -> Result<Reply, StoreError> {
         self.record(tx, refusal)?;
         if let Some(claim) = &self.claim {
-            match refusal.status {
-                404 | 409 => {
-                    let body = refusal.body(&self.call.correlation_id).to_string();
-                    self.claims.settle(tx, claim, refusal.status, &body)?;
-                }
-                _ => self.claims.release(tx, claim)?,
+            if is_stored(refusal.status) {
+                let body = refusal.body(&self.call.correlation_id).to_string();
+                self.claims.settle(tx, claim, refusal.status, &body)?;
+            } else {
+                self.claims.release(tx, claim)?;
             }
         }
         Ok(refusal.reply(&self.call.correlation_id))

@@ -23,6 +23,12 @@ pub use commit::{commit, refuse};
 pub use fingerprint::fingerprint;
 pub use operation::{Begun, Decision, begin, finish};
 
+/// Whether an answer is kept under its key: not when the same request may fare better later, or
+/// when it was no request at all.
+fn is_stored(status: u16) -> bool {
+    !matches!(status, 400 | 401 | 403 | 413 | 415 | 422 | 429 | 503)
+}
+
 /// Why an effect did not happen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refused {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::commit::{Request, store_failed};
-use super::{Done, Refused};
+use super::{Done, Refused, is_stored};
 use crate::reference::audit::{Link, Outcome};
 use crate::reference::operations::{self, NewOperation, Operation, State};
 use crate::reference::service::Service;
@@ -125,12 +125,11 @@ async fn until_stored(svc: Arc<Service>, id: String, conclude: Arc<Conclude>) ->
             }
             let done = conclude(tx, &operation)?;
             let (status, body) = close(tx, &operation, done)?;
-            match status {
-                503 => claims.release_operation(tx, &operation_id)?,
-                _ => {
-                    let answer = (status, &*body.to_string());
-                    claims.settle_operation(tx, &operation_id, ttl_ms, answer)?;
-                }
+            if is_stored(status) {
+                let answer = (status, &*body.to_string());
+                claims.settle_operation(tx, &operation_id, ttl_ms, answer)?;
+            } else {
+                claims.release_operation(tx, &operation_id)?;
             }
             Ok(Reply::json(status, body))
         });

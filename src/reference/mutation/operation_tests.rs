@@ -40,6 +40,12 @@ fn route(leave: Arc<AtomicBool>) -> Row {
             if leave.load(Ordering::Relaxed) {
                 return Reply::json(500, json!({}));
             }
+            if call.body["unavailable"] == true {
+                return finish(&svc, &begun.operation_id, &call.correlation_id, |_, _| {
+                    Ok(Done::new(503, json!({"ok": false})).failed())
+                })
+                .await;
+            }
             conclude(svc, &begun.operation_id, &call.correlation_id).await
         }
     });
@@ -144,6 +150,21 @@ async fn an_operation_is_decided_and_concluded_once_and_then_replayed() {
     assert_eq!(
         column::<String>(dir.path(), parents),
         ["-", &format!("api-gateway/0/{hash}")]
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_may_change_frees_the_key_of_its_operation() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), &Arc::default()).await;
+    let asked = json!({"unavailable": true});
+    assert_eq!(world.run(asked.clone()).await.0, 503);
+    assert_eq!(world.run(asked).await.0, 503);
+    assert_eq!(world.run(json!({})).await.0, 200);
+    let states = "SELECT state FROM operations ORDER BY created_at_us";
+    assert_eq!(
+        column::<String>(dir.path(), states),
+        ["failed", "failed", "done"]
     );
 }
 

@@ -127,6 +127,7 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
             return Err(consumed(ask).into());
         }
         let detail = asked.detail(risk);
+        let resource = Some(about(&id));
         let operation = NewOperation {
             id,
             kind: KIND,
@@ -136,8 +137,8 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
         };
         Ok(mutation::Decision {
             operation,
-            action: None,
-            resource: None,
+            action: Some("tool.start".to_owned()),
+            resource,
             value: detail,
         })
     });
@@ -342,6 +343,9 @@ fn conclude(operation: &Operation, outcome: &Outcome) -> Done {
             Done::new(status, json!({"ok": false, "error": error})).failed()
         }
     };
-    done.action("tool.result")
-        .on(format!("tool/{}", tool_name.as_str().unwrap_or_default()))
+    done.action(KIND).on(about(&operation.id))
+}
+
+fn about(operation_id: &str) -> String {
+    format!("operation/{operation_id}")
 }

@@ -29,7 +29,7 @@ const KIND: &str = "turn";
 
 /// The route of turns.
 pub fn routes() -> Vec<Row> {
-    let about = ("turn.begin", "turn");
+    let about = ("turn.start", "turn");
     let row = Row::mutation(SERVICE, ("POST", "/v3/turn"), "v4.3", about, handler(turn));
     vec![row.twin(Twin::Deprecated)]
 }
@@ -258,7 +258,7 @@ async fn fail(svc: &Arc<Service>, turn: &Turn, failure: Failure) -> Reply {
                 "details": {"turn_id": turn_id},
             });
             let done = Done::new(503, json!({"ok": false, "error": error}));
-            Ok(done.failed().action("turn.fail").on(about.clone()))
+            Ok(done.failed().action("turn.complete").on(about.clone()))
         },
     );
     reply.await.header("retry-after", "1")
