@@ -4,79 +4,27 @@
 //! It records into a [`Timeline`] and decides nothing. It looks at the events only to know when to
 //! go on; whether they are right is for the judge.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::machine::Change;
-use super::timeline::{Batch, Event, Probe, Read, Speed, Status, Step, Timeline, Turn, Work};
-use crate::base::json::merge;
-use crate::base::{Clock, Seed};
-use crate::chaos::link::{Delay, Direction, Faults, Link};
-use crate::doubles::{Behaviour, Double};
-use crate::target::{Ask, Client, Credential, Exchange, Incident, Instance, Launcher, Setup};
-
-/// Turns in a window: `window_max_samples` and `min_samples` of every config here.
-pub const WINDOW_TURNS: usize = 5;
-/// What a turn may take, in milliseconds.
-pub const THRESHOLD_MS: u64 = 250;
-/// What a slow turn takes, in milliseconds.
-pub const INJECTED_MS: u64 = 300;
-/// The same on the wire; with the jitter it is never less than [`INJECTED_MS`].
-const ON_WIRE: Delay = Delay {
-    delay_ms: INJECTED_MS + 20,
-    jitter_ms: 20,
+use super::lane::{
+    INJECTED_MS, LEAST_BOUND, ON_WIRE, PATIENCE, SESSIONS, THRESHOLD_MS, WINDOW_TURNS,
 };
-/// A window that never closes by time within a drive.
-pub const LONG_WINDOW_MS: u64 = 600_000;
-/// The least time in which something that must happen may happen.
-pub const LEAST_BOUND: Duration = Duration::from_secs(2);
-/// How many times its own measure the product may take for it.
-pub const PATIENCE: usize = 10;
-/// How often a pattern is driven again when load spoiled it.
-pub const TRIES: usize = 4;
+use super::machine::Change;
+use super::timeline::{Batch, Event, Read, Speed, Step, Timeline, Turn};
+use crate::base::Clock;
+use crate::base::json::merge;
+use crate::chaos::link::{Direction, Faults, Link};
+use crate::doubles::{Behaviour, Double};
+use crate::target::{Ask, Client, Credential, Exchange, Instance};
+
 /// Between two looks at something awaited.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// Sessions that turns are spread over: turns of one session may be served one after the other.
-const SESSIONS: usize = 15;
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Events a page.
 const PAGE: usize = 1000;
-
-/// The `slo` key that every drive begins with: windows by count, one batch each.
-pub fn slo_by_count() -> Value {
-    json!({
-        "window_ms": LONG_WINDOW_MS,
-        "window_max_samples": WINDOW_TURNS,
-        "min_samples": WINDOW_TURNS,
-        "thresholds": {"total": {"p95": THRESHOLD_MS, "p99": THRESHOLD_MS}},
-    })
-}
-
-/// Where the latency comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Injection {
-    /// The model's double answers late.
-    Double,
-    /// A link between target and double delays the bytes.
-    Wire,
-}
-
-/// What a drive starts from.
-pub struct Lane {
-    /// Starts the target.
-    pub launcher: Launcher,
-    /// What it is started with; `backends.models.url` is set by the lane.
-    pub setup: Setup,
-    /// The model of this target alone.
-    pub models: Double,
-    /// Where latency comes from.
-    pub injection: Injection,
-    /// Faults of the link.
-    pub seed: Seed,
-}
 
 /// How turns went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +39,14 @@ pub enum Went {
 
 /// A target, its model and what was seen of them.
 pub struct Cycle<'a> {
-    line: &'a mut Timeline,
+    pub(super) line: &'a mut Timeline,
     instance: Instance,
-    models: Double,
+    pub(super) models: Double,
     link: Option<Link>,
     injecting: bool,
-    client: Client,
-    clock: Clock,
-    sessions: Vec<String>,
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) sessions: Vec<String>,
     /// The last event that was read.
     after: u64,
     /// The last change of mode that was read.
@@ -109,46 +57,20 @@ pub struct Cycle<'a> {
     sampled: u64,
 }
 
-impl Lane {
-    /// Starts the target and opens sessions in it.
-    ///
-    /// # Errors
-    /// When there is nothing to drive.
-    pub async fn open(mut self, line: &mut Timeline) -> anyhow::Result<Cycle<'_>> {
-        let link = match self.injection {
-            Injection::Double => None,
-            Injection::Wire => Some(Link::open(address(&self.models)?, self.seed).await?),
-        };
-        let url = match &link {
-            None => self.models.url(),
-            Some(link) => link.url(),
-        };
-        merge(
-            &mut self.setup.config,
-            &json!({"backends": {"models": {"url": url}}}),
-        );
-        let (clock, incidents) = (self.setup.clock, self.setup.incidents.clone());
-        let (from_us, slo) = (clock.now_us(), self.setup.config["slo"].clone());
-        let instance = match self.launcher.start(self.setup).await {
-            Ok(instance) => instance,
-            Err(error) => {
-                if error.by_target() {
-                    let (at_us, why) = (clock.now_us(), error.to_string());
-                    incidents.push(Incident::DidNotStart { at_us, why });
-                }
-                return Err(error.into());
-            }
-        };
-        line.push(Step::Started {
-            from_us,
-            ready_us: clock.now_us(),
-            slo,
-        });
-        let mut cycle = Cycle {
+impl<'a> Cycle<'a> {
+    /// A target that runs. It has no sessions yet.
+    pub(super) fn over(
+        line: &'a mut Timeline,
+        instance: Instance,
+        models: Double,
+        link: Option<Link>,
+        clock: Clock,
+    ) -> Cycle<'a> {
+        Cycle {
             line,
             client: instance.client(Credential::Operator(1)),
             instance,
-            models: self.models,
+            models,
             link,
             injecting: false,
             clock,
@@ -157,20 +79,9 @@ impl Lane {
             last: None,
             sent: 0,
             sampled: 0,
-        };
-        cycle.open_sessions().await?;
-        Ok(cycle)
+        }
     }
-}
 
-fn address(models: &Double) -> anyhow::Result<SocketAddr> {
-    let url = models.url();
-    url.trim_start_matches("http://")
-        .parse()
-        .with_context(|| format!("{url} is no address"))
-}
-
-impl Cycle<'_> {
     /// What was seen so far.
     pub fn line(&self) -> &Timeline {
         self.line
@@ -360,92 +271,6 @@ impl Cycle<'_> {
         }
     }
 
-    /// Probes what is shed, and reads the log, without any turn, for this long.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn probe_for(&mut self, time: Duration) -> anyhow::Result<()> {
-        let end_us = self.clock.now_us() + time.as_micros() as u64;
-        while self.clock.now_us() < end_us {
-            self.probe(&[Work::VisionFrame, Work::MemoryWriteLow]).await;
-            self.read().await?;
-            tokio::time::sleep(POLL_INTERVAL * 4).await;
-        }
-        Ok(())
-    }
-
-    /// Asks for work that may be shed. While the answers are not what the last change that was
-    /// read asks for, it asks again, at most [`LEAST_BOUND`] long.
-    pub async fn probe(&mut self, works: &[Work]) {
-        let end_us = self.clock.now_us() + LEAST_BOUND.as_micros() as u64;
-        for work in works {
-            loop {
-                let probe = self.ask_for(*work).await;
-                let shed = self.degraded() && *work != Work::MemoryWriteNormal;
-                let settled = if shed { probe.shed() } else { probe.served() };
-                self.line.push(Step::Probe(probe));
-                if settled || self.clock.now_us() > end_us {
-                    break;
-                }
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-        }
-    }
-
-    async fn ask_for(&self, work: Work) -> Probe {
-        let session_id = &self.sessions[0];
-        let write = |priority: &str| {
-            let body = json!({"type": "fact", "content": "tea at four", "priority": priority});
-            Ask::post("memory-engine", "/store", body)
-        };
-        let ask = match work {
-            Work::VisionFrame => {
-                let body = json!({"session_id": session_id, "data": "AAECAw=="});
-                Ask::post("vision-capture", "/v1/vision/frames", body)
-            }
-            Work::MemoryWriteLow => write("low"),
-            Work::MemoryWriteNormal => write("normal"),
-        };
-        let exchange = self.client.send(ask).await;
-        let answer = exchange.answer.as_ref();
-        Probe {
-            work,
-            invoked_us: exchange.invoked_us,
-            returned_us: exchange.returned_us,
-            status: exchange.status(),
-            code: exchange.code().to_owned(),
-            retry_after: answer.is_some_and(|answer| answer.headers.contains_key("retry-after")),
-        }
-    }
-
-    /// Reads a status route.
-    pub async fn status(&mut self, path: &str, credential: Credential) {
-        let status = status(self.client.under(credential), path).await;
-        self.line.push(Step::Status(status));
-    }
-
-    /// Turns, and while they run one read of each of these status routes.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn turns_while_reading(&mut self, paths: &[&str]) -> anyhow::Result<Went> {
-        let client = self.client.clone();
-        let (models, known) = (self.models.clone(), self.models.calls().len());
-        let reading = async move {
-            // In the middle of the turns: when the model has the first of them.
-            let end = tokio::time::Instant::now() + LEAST_BOUND;
-            while models.calls().len() == known && tokio::time::Instant::now() < end {
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-            join_all(paths.iter().map(|path| status(client.clone(), path))).await
-        };
-        let (went, seen) = tokio::join!(self.turns(WINDOW_TURNS, None), reading);
-        for status in seen {
-            self.line.push(Step::Status(status));
-        }
-        went
-    }
-
     /// SIGKILL, and a start on the same data with this change of the `slo` key.
     ///
     /// # Errors
@@ -488,19 +313,6 @@ impl Cycle<'_> {
         }
         self.sessions = sessions;
         Ok(())
-    }
-}
-
-async fn status(client: Client, path: &str) -> Status {
-    let credentials = *client.credential() != Credential::None;
-    let exchange = client.send(Ask::get("api-gateway", path)).await;
-    Status {
-        path: path.to_owned(),
-        credentials,
-        invoked_us: exchange.invoked_us,
-        returned_us: exchange.returned_us,
-        status: exchange.status(),
-        body: exchange.answered().clone(),
     }
 }
 

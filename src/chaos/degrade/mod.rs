@@ -5,9 +5,12 @@
 //! double or from a link on the wire, never from a hook of the target.
 
 pub mod cycle;
+pub mod lane;
 pub mod machine;
+mod probes;
 pub mod timeline;
 
-pub use cycle::{Cycle, Lane};
+pub use cycle::{Cycle, Went};
+pub use lane::{Injection, Lane};
 pub use machine::{Change, Class, Count, Mode, Possible, Rules, State};
 pub use timeline::{Batch, Event, Probe, Read, Step, Timeline, Turn, Work};

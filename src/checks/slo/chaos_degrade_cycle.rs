@@ -7,14 +7,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::walk::{Verdict, Walk, counts};
-use crate::chaos::degrade::cycle::{
-    Injection, LEAST_BOUND, PATIENCE, TRIES, WINDOW_TURNS, Went, slo_by_count,
-};
+use super::absence::Verdict;
+use super::lane::{TRIES, lane};
+use super::walk::{Walk, counts};
+use crate::chaos::degrade::lane::{LEAST_BOUND, PATIENCE, WINDOW_TURNS};
 use crate::chaos::degrade::timeline::{Speed, Timeline, Work};
-use crate::chaos::degrade::{Change, Count, Cycle, Lane, Rules};
+use crate::chaos::degrade::{Change, Count, Cycle, Injection, Lane, Rules, Went};
 use crate::checks::{Cx, Judgement, Undecided};
-use crate::doubles::{Double, Kind};
 
 /// Windows that an injection lasts at least: N of the contract's defaults.
 const SUSTAINED_WINDOWS: usize = 3;
@@ -43,7 +42,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
     let mut judgement = Judgement::default();
     let mut told = Vec::new();
     for (name, line) in [("double", &seen.double), ("wire", &seen.wire)] {
-        let (walk, cycles, spikes) = lane(name, line, &mut judgement);
+        let (walk, cycles, spikes) = modes(name, line, &mut judgement);
         judgement.exercised("cycles", cycles);
         judgement.exercised("spikes", spikes);
         let stays = walk.stays();
@@ -66,7 +65,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
 }
 
 /// One target: its walk, whole cycles and spikes that changed nothing.
-fn lane(name: &str, line: &Timeline, judgement: &mut Judgement) -> (Walk, u64, u64) {
+fn modes(name: &str, line: &Timeline, judgement: &mut Judgement) -> (Walk, u64, u64) {
     let rules = Rules {
         breach: Count::From(NO_SPIKE),
         recover: Count::From(1),
@@ -157,24 +156,11 @@ fn never_exited(line: &Timeline, walk: &Walk) -> Option<Verdict> {
 /// # Errors
 /// When a target cannot be driven on.
 pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
-    let double = open(cx, Injection::Double).await?;
-    let wire = open(cx, Injection::Wire).await?;
+    let double = lane(cx, &json!({}), Injection::Double).await?;
+    let wire = lane(cx, &json!({}), Injection::Wire).await?;
     let _span = cx.span("windows");
     tokio::try_join!(cycle(double, &mut seen.double), cycle(wire, &mut seen.wire))?;
     Ok(())
-}
-
-async fn open(cx: &mut Cx, injection: Injection) -> Result<Lane, Undecided> {
-    let setup = cx.setup(json!({"slo": slo_by_count()}));
-    let models = Double::start(Kind::Models, cx.clock).await?;
-    let seed = setup.seed.child("link");
-    Ok(Lane {
-        launcher: cx.launcher.clone(),
-        setup,
-        models,
-        injection,
-        seed,
-    })
 }
 
 /// A spike, then a sustained injection until the target sheds, then none until it serves.
@@ -197,9 +183,6 @@ async fn cycle(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
         .turns_until(Change::Entered, SUSTAINED_WINDOWS)
         .await?
     {
-        cycle.probe(&WORKS).await;
-        // Turns are served while frames are not.
-        cycle.turns(WINDOW_TURNS, None).await?;
         cycle.probe(&WORKS).await;
         cycle.relieve();
         cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await?;
@@ -239,7 +222,7 @@ mod tests {
             paper.drive(&"B".repeat(30)).wait();
             return paper.line;
         }
-        paper.drive("BBB").probe().drive("B").probe();
+        paper.drive("BBB").probe();
         if flaw == Flaw::ManualReset {
             paper.drive(&"H".repeat(160));
         }

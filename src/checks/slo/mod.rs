@@ -1,6 +1,8 @@
 //! Gates of the runtime SLO automation: when degrade mode ends, whether the status route tells the
 //! truth, and a whole cycle under nothing but latency and traffic.
 
+mod absence;
+mod lane;
 mod status_oracle;
 #[cfg(test)]
 mod twins;

@@ -12,15 +12,13 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::walk::{Verdict, Walk, counts};
-use crate::base::json::merge;
-use crate::chaos::degrade::cycle::{
-    Injection, LEAST_BOUND, PATIENCE, TRIES, WINDOW_TURNS, Went, slo_by_count,
-};
+use super::absence::Verdict;
+use super::lane::{TRIES, lane};
+use super::walk::{Walk, counts};
+use crate::chaos::degrade::lane::{LEAST_BOUND, PATIENCE, WINDOW_TURNS};
 use crate::chaos::degrade::timeline::{Step, Timeline, Work};
-use crate::chaos::degrade::{Change, Count, Cycle, Lane, Rules};
+use crate::chaos::degrade::{Change, Count, Cycle, Injection, Lane, Rules, Went};
 use crate::checks::{Cx, Judgement, Undecided};
-use crate::doubles::{Double, Kind};
 
 /// N and M as the contract's defaults have them: the config of this gate does not name them.
 const BREACH_WINDOWS: usize = 3;
@@ -55,16 +53,13 @@ pub fn judge(seen: &Evidence) -> Judgement {
         ("unprobed", &seen.unprobed),
     ];
     let [interrupted, killed, unattended, unprobed] =
-        lanes.map(|(name, line)| lane(name, line, &mut judgement));
+        lanes.map(|(name, line)| modes(name, line, &mut judgement));
     let walks = [&interrupted, &killed, &unattended, &unprobed];
 
-    let pattern = ">HHHHBHHHHH<";
-    let blocked = interrupted.story.contains("xH<");
-    let patterns = if blocked {
-        interrupted.windows().matches(pattern).count()
-    } else {
-        0
-    };
+    // Shed to the last, and the count began anew with the breach in between.
+    let shed = interrupted.story.contains("xH<");
+    let whole = from_none(&interrupted.windows(), "HHHHBHHHHH<");
+    let patterns = u64::from(shed && whole);
     let kills = kept_over_a_kill(&killed.windows());
     let (alone, alone_ms) = by_self_probes(&seen.unattended, &unattended, &mut judgement);
     let neutral = if unprobed.count(Change::Exited) > 0 {
@@ -73,7 +68,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
         0
     };
     let recoveries: u64 = walks.iter().map(|walk| walk.count(Change::Exited)).sum();
-    judgement.exercised("interrupted_recoveries", patterns as u64);
+    judgement.exercised("interrupted_recoveries", patterns);
     judgement.exercised("kills_while_degraded", kills.is_some().into());
     judgement.exercised("self_probe_recoveries", alone);
     judgement.exercised("neutral_windows", neutral);
@@ -99,7 +94,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
 }
 
 /// One target's modes, against its own config.
-fn lane(name: &str, line: &Timeline, judgement: &mut Judgement) -> Walk {
+fn modes(name: &str, line: &Timeline, judgement: &mut Judgement) -> Walk {
     let (breach_windows, recover_windows) = counts(slo_of(line));
     let rules = Rules {
         breach: Count::From(1),
@@ -127,11 +122,19 @@ fn slo_of(line: &Timeline) -> &Value {
     started.unwrap_or(&Value::Null)
 }
 
+/// Whether this pattern came when no healthy window was counted yet.
+fn from_none(windows: &str, pattern: &str) -> bool {
+    windows.contains(&format!(">{pattern}")) || windows.contains(&format!("B{pattern}"))
+}
+
 /// After how many healthy windows the target was killed, if the other ones then ended it.
 fn kept_over_a_kill(windows: &str) -> Option<usize> {
     (1..RECOVER_WINDOWS).find(|before| {
         let after = RECOVER_WINDOWS - before;
-        windows.contains(&format!(">{}K{}<", "H".repeat(*before), "H".repeat(after)))
+        from_none(
+            windows,
+            &format!("{}K{}<", "H".repeat(*before), "H".repeat(after)),
+        )
     })
 }
 
@@ -217,9 +220,11 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         unattended,
         unprobed,
     } = seen;
-    let (one, two) = (open(cx, json!({})).await?, open(cx, json!({})).await?);
-    let three = open(cx, json!({})).await?;
-    let four = open(cx, json!({"self_probe": false})).await?;
+    let (on, off) = (json!({}), json!({"self_probe": false}));
+    let one = lane(cx, &on, Injection::Double).await?;
+    let two = lane(cx, &on, Injection::Double).await?;
+    let three = lane(cx, &on, Injection::Double).await?;
+    let four = lane(cx, &off, Injection::Double).await?;
     let _span = cx.span("windows");
     tokio::try_join!(
         recover_interrupted(one, interrupted),
@@ -230,57 +235,64 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     Ok(())
 }
 
-async fn open(cx: &mut Cx, slo: Value) -> Result<Lane, Undecided> {
-    let mut config = slo_by_count();
-    merge(&mut config, &slo);
-    let setup = cx.setup(json!({"slo": config}));
-    Ok(Lane {
-        launcher: cx.launcher.clone(),
-        seed: setup.seed.child("link"),
-        setup,
-        models: Double::start(Kind::Models, cx.clock).await?,
-        injection: Injection::Double,
-    })
+/// Degrades the target and sees it shed; one that is degraded gets a breach, which takes its count
+/// of healthy windows back to none. False when it cannot be degraded.
+async fn begin(cycle: &mut Cycle<'_>) -> anyhow::Result<bool> {
+    if cycle.degraded() {
+        cycle.inject();
+        let went = cycle.turns(WINDOW_TURNS, None).await;
+        cycle.relieve();
+        return Ok(went? != Went::Silent);
+    }
+    let entered = cycle.degrade(BREACH_WINDOWS).await?;
+    if entered {
+        cycle.probe(&SHED).await;
+    }
+    Ok(entered)
 }
 
-/// `HHHHBHHHH`, then the fifth.
+/// `HHHHBHHHH`, then the fifth; again from a breach on when load spoils it.
 async fn recover_interrupted(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
     let mut cycle = lane.open(line).await?;
     cycle.probe(&SHED).await;
     for _ in 0..TRIES {
-        if !cycle.degrade(BREACH_WINDOWS).await? {
-            return Ok(());
-        }
-        cycle.probe(&SHED).await;
-        let clean = interrupted(&mut cycle).await?;
-        if clean || !cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await? {
+        if !begin(&mut cycle).await? || interrupted(&mut cycle).await? != Went::Uncertain {
             break;
         }
     }
     Ok(())
 }
 
-/// True when the pattern was driven as it should be; false too when degrade mode ended early.
-async fn interrupted(cycle: &mut Cycle<'_>) -> anyhow::Result<bool> {
+async fn interrupted(cycle: &mut Cycle<'_>) -> anyhow::Result<Went> {
     for letter in "HHHHBHHHH".chars() {
         if letter == 'B' {
             cycle.probe(&SHED).await;
             cycle.inject();
         }
-        let went = cycle.turns(WINDOW_TURNS, None).await?;
+        let went = cycle.turns(WINDOW_TURNS, None).await;
         cycle.relieve();
-        if went != Went::Clean || !cycle.degraded() {
+        let went = went?;
+        if went != Went::Clean {
+            return Ok(went);
+        }
+        if !cycle.degraded() {
+            // It left early: the rest of the pattern has no meaning.
             cycle.probe(&SHED).await;
-            return Ok(went == Went::Silent);
+            return Ok(Went::Clean);
         }
     }
+    finish(cycle).await
+}
+
+/// The last healthy window: shed before it, served after it.
+async fn finish(cycle: &mut Cycle<'_>) -> anyhow::Result<Went> {
     cycle.probe(&SHED).await;
     let went = cycle.turns(WINDOW_TURNS, Some(Change::Exited)).await?;
     cycle.probe(&SHED).await;
-    Ok(went != Went::Uncertain)
+    Ok(went)
 }
 
-/// Killed after `healthy` windows of the five.
+/// Killed after `healthy` windows of the five; again from a breach on when load spoils it.
 async fn recover_over_a_kill(
     lane: Lane,
     line: &mut Timeline,
@@ -288,32 +300,32 @@ async fn recover_over_a_kill(
 ) -> anyhow::Result<()> {
     let mut cycle = lane.open(line).await?;
     for _ in 0..TRIES {
-        if !cycle.degrade(BREACH_WINDOWS).await? {
-            return Ok(());
+        if !begin(&mut cycle).await? {
+            break;
         }
-        cycle.probe(&SHED).await;
-        let mut clean = healthy_windows(&mut cycle, healthy).await?;
+        if !healthy_windows(&mut cycle, healthy).await? {
+            continue;
+        }
         cycle.kill_and_start(&json!({})).await?;
         cycle.open_sessions().await?;
         cycle.probe(&SHED).await;
-        clean &= healthy_windows(&mut cycle, RECOVER_WINDOWS - healthy - 1).await?;
-        cycle.probe(&SHED).await;
-        let went = cycle.turns(WINDOW_TURNS, Some(Change::Exited)).await?;
-        cycle.probe(&SHED).await;
-        if (clean && went != Went::Uncertain) || went == Went::Silent {
+        let clean = healthy_windows(&mut cycle, RECOVER_WINDOWS - healthy - 1).await?;
+        if clean && finish(&mut cycle).await? != Went::Uncertain {
             break;
         }
-        cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await?;
     }
     Ok(())
 }
 
+/// Windows that are certainly healthy; stops at one that is not. Degrade mode that ended early is
+/// no reason to go on.
 async fn healthy_windows(cycle: &mut Cycle<'_>, windows: usize) -> anyhow::Result<bool> {
-    let mut clean = true;
     for _ in 0..windows {
-        clean &= cycle.turns(WINDOW_TURNS, None).await? == Went::Clean;
+        if cycle.turns(WINDOW_TURNS, None).await? != Went::Clean {
+            return Ok(false);
+        }
     }
-    Ok(clean)
+    Ok(true)
 }
 
 /// Restarted with short windows and left alone.

@@ -6,14 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::lane::{TRIES, lane};
 use super::status_oracle::{Looked, look};
 use super::walk::{Walk, exact};
-use crate::base::json::merge;
-use crate::chaos::degrade::cycle::{Injection, TRIES, WINDOW_TURNS, Went, slo_by_count};
-use crate::chaos::degrade::timeline::{Timeline, Work};
-use crate::chaos::degrade::{Change, Cycle, Lane};
+use crate::chaos::degrade::lane::WINDOW_TURNS;
+use crate::chaos::degrade::timeline::{Step, Timeline, Work};
+use crate::chaos::degrade::{Change, Cycle, Injection, Went};
 use crate::checks::{Cx, Judgement, Undecided};
-use crate::doubles::{Double, Kind};
 use crate::target::Credential;
 
 /// Both routes.
@@ -80,7 +79,6 @@ pub fn judge(seen: &Evidence) -> Judgement {
 }
 
 fn slo_of(line: &Timeline) -> &Value {
-    use crate::chaos::degrade::timeline::Step;
     let started = line.steps.iter().find_map(|step| match step {
         Step::Started { slo, .. } => Some(slo),
         _ => None,
@@ -93,21 +91,12 @@ fn slo_of(line: &Timeline) -> &Value {
 /// # Errors
 /// When the target cannot be driven on.
 pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
-    let mut slo = slo_by_count();
     let counts = json!({
         "breach_windows": BREACH_WINDOWS,
         "recover_windows": RECOVER_WINDOWS,
         "history_limit": HISTORY_LIMIT,
     });
-    merge(&mut slo, &counts);
-    let setup = cx.setup(json!({"slo": slo}));
-    let lane = Lane {
-        launcher: cx.launcher.clone(),
-        seed: setup.seed.child("link"),
-        setup,
-        models: Double::start(Kind::Models, cx.clock).await?,
-        injection: Injection::Double,
-    };
+    let lane = lane(cx, &counts, Injection::Double).await?;
     let mut cycle = lane.open(&mut seen.cycle).await?;
     let _span = cx.span("windows");
     for path in PATHS {
@@ -127,7 +116,11 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 async fn full_cycle(cycle: &mut Cycle<'_>) -> anyhow::Result<bool> {
     let mut clean = true;
     for letter in "BHBB".chars() {
-        clean &= window(cycle, letter).await? == Went::Clean;
+        let went = window(cycle, letter).await?;
+        clean &= went == Went::Clean;
+        if went == Went::Silent {
+            break;
+        }
     }
     if !cycle.degraded() {
         cycle.inject();

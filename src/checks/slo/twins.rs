@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::base::json::merge;
-use crate::chaos::degrade::cycle::slo_by_count;
+use crate::chaos::degrade::lane::slo_by_count;
 use crate::chaos::degrade::timeline::{
     Batch, Event, Probe, Read, Status, Step, Timeline, Turn, Work,
 };
@@ -132,7 +132,7 @@ impl Paper {
     /// `B` and `H` are batches of five turns, each followed by a read.
     pub(super) fn drive(&mut self, pattern: &str) -> &mut Paper {
         for letter in pattern.chars() {
-            self.turns(5, if letter == 'B' { 310 } else { 12 });
+            self.turns(5, if letter == 'B' { 610 } else { 12 });
             self.read();
         }
         self
@@ -191,7 +191,7 @@ impl Paper {
 
     fn window(&mut self, p95: f64) {
         self.index += 1;
-        let breach = p95 > 250.0;
+        let breach = p95 > 500.0;
         let class = if breach { "breach" } else { "healthy" };
         let figures = json!({"total": p95, "model": p95});
         let window = json!({
@@ -222,7 +222,7 @@ impl Paper {
                 (self.entered_us, self.healthy) = (self.now_us, 0);
             }
             self.degraded = true;
-            let reason = "total p95 310 ms > 250 ms";
+            let reason = "total p95 610 ms > 500 ms";
             self.event(
                 "slo.degrade.entered",
                 json!({"reason": reason, "windows": [window]}),
@@ -374,7 +374,7 @@ impl Paper {
             history.pop();
         }
         let clear = mode == "recovering" || (mode == "degraded" && self.flaw == Flaw::AlwaysClear);
-        let reason = self.degraded.then_some("total p95 310 ms > 250 ms");
+        let reason = self.degraded.then_some("total p95 610 ms > 500 ms");
         let body = json!({
             "ok": true,
             "current_mode": mode,

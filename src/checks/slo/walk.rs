@@ -6,18 +6,14 @@
 
 use serde_json::Value;
 
-use crate::chaos::degrade::cycle::WINDOW_TURNS;
 use crate::chaos::degrade::machine::{DEFAULT_BREACH_WINDOWS, DEFAULT_RECOVER_WINDOWS};
 use crate::chaos::degrade::timeline::{Batch, Probe, Read, Speed, Step, Timeline};
 use crate::chaos::degrade::{Change, Class, Count, Possible, Rules, Work};
-use crate::checks::Judgement;
 
 /// How long something that must happen may take, in microseconds.
-const LEAST_BOUND_US: u64 = 2_000_000;
+pub(super) const LEAST_BOUND_US: u64 = 2_000_000;
 /// Looks within that time; fewer, and it was the harness that did not run.
 const LEAST_LOOKS: u32 = 20;
-/// The target's clock and ours may differ by so much, in seconds: rounding, and a clock being set.
-const CLOCK_SLACK_S: f64 = 0.02;
 /// Violations of one timeline that are told; the others follow from them.
 const TOLD: usize = 6;
 
@@ -49,7 +45,7 @@ pub(super) struct Walk {
     /// Probes served while normal.
     pub(super) served: u64,
     possible: Possible,
-    threshold_ms: f64,
+    pub(super) threshold_ms: f64,
     self_probe: bool,
     pending: Pending,
     /// Windows and changes since the last settling.
@@ -435,111 +431,4 @@ pub(super) fn exact(slo: &Value) -> Rules {
         breach: Count::At(breach),
         recover: Count::At(recover),
     }
-}
-
-impl Walk {
-    /// Each exit: the time in degrade that it tells, and what the harness's own times allow,
-    /// all in seconds.
-    pub(super) fn stays(&self) -> Vec<Stay> {
-        let pairs = self.edges.windows(2);
-        pairs
-            .filter(|pair| (pair[0].change, pair[1].change) == (Change::Entered, Change::Exited))
-            .map(|pair| Stay {
-                told: pair[1].data["time_in_degrade"].as_f64(),
-                least: seconds(pair[1].earliest_us.saturating_sub(pair[0].latest_us))
-                    - CLOCK_SLACK_S,
-                most: seconds(pair[1].latest_us.saturating_sub(pair[0].earliest_us))
-                    + CLOCK_SLACK_S,
-            })
-            .collect()
-    }
-
-    /// What contradicts the claim that every exit tells how long it lasted.
-    pub(super) fn wrong_stays(&self) -> impl Iterator<Item = String> {
-        self.stays()
-            .into_iter()
-            .filter(|stay| !stay.fits())
-            .map(|stay| {
-                let Stay { told, least, most } = stay;
-                let told = told.map_or("none".to_owned(), |told| format!("{told:.3}"));
-                format!("exited: got time_in_degrade {told} s, expected {least:.3} to {most:.3}")
-            })
-    }
-
-    /// Why it is wrong that degrade mode was never entered, or why that is not known.
-    pub(super) fn never_entered(&self, line: &Timeline, breach_windows: u32) -> Option<Verdict> {
-        if self.count(Change::Entered) > 0 {
-            return None;
-        }
-        let needed = 10 * u64::from(breach_windows) * WINDOW_TURNS as u64;
-        let (turns, watched_ms) = (self.slow_turns, span_us(line) / 1000);
-        let text = format!(
-            "got no {} after {turns} turns over {:.0} ms and {watched_ms} ms, expected it after \
-             {breach_windows} windows",
-            Change::Entered.event(),
-            self.threshold_ms
-        );
-        let surely = turns >= needed && watched_ms * 1000 >= LEAST_BOUND_US;
-        Some(if surely {
-            Verdict::Wrong(text)
-        } else {
-            Verdict::Unknown(text)
-        })
-    }
-}
-
-/// What an absence comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It had all the time it can ask for.
-    Wrong(String),
-    /// It had not.
-    Unknown(String),
-}
-
-impl Verdict {
-    /// With the name of the target in front.
-    pub(super) fn prefixed(self, name: &str) -> Verdict {
-        match self {
-            Verdict::Wrong(text) => Verdict::Wrong(format!("{name}: {text}")),
-            Verdict::Unknown(text) => Verdict::Unknown(format!("{name}: {text}")),
-        }
-    }
-
-    /// Enters it into a judgement.
-    pub(super) fn tell(self, judgement: &mut Judgement) {
-        match self {
-            Verdict::Wrong(text) => judgement.violation(text),
-            Verdict::Unknown(text) => judgement.undecided(text),
-        }
-    }
-}
-
-/// How long degrade mode lasted.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Stay {
-    pub(super) told: Option<f64>,
-    pub(super) least: f64,
-    pub(super) most: f64,
-}
-
-impl Stay {
-    fn fits(self) -> bool {
-        self.told
-            .is_some_and(|told| (self.least..=self.most).contains(&told))
-    }
-}
-
-/// From the first batch to the last read, in microseconds.
-fn span_us(line: &Timeline) -> u64 {
-    let first = line.batches().next().map_or(0, |batch| batch.invoked_us);
-    let last = line.steps.iter().rev().find_map(|step| match step {
-        Step::Read(read) => Some(read.returned_us),
-        _ => None,
-    });
-    last.unwrap_or(first).saturating_sub(first)
-}
-
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }
