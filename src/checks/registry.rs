@@ -27,7 +27,7 @@ pub struct Ran {
     pub undecided: Option<String>,
 }
 
-type Running<'a> = Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
 
 /// A gate's check.
 pub struct Check {
@@ -44,6 +44,20 @@ impl Check {
     /// early, and what was recorded until then is kept.
     pub async fn run(&self, cx: &mut Cx, deadline: Duration) -> Ran {
         (self.run)(cx, deadline).await
+    }
+
+    /// A check that misbehaves, for the tests of who runs checks.
+    #[cfg(test)]
+    pub(crate) const fn made_of(
+        run: for<'a> fn(&'a mut Cx, Duration) -> Running<'a>,
+        judge: fn(&Value) -> Result<Judgement, String>,
+    ) -> Self {
+        Self {
+            gate: "test",
+            file: "test",
+            run,
+            judge,
+        }
     }
 
     /// Judges stored evidence. Pure: the same evidence gives the same judgement.

@@ -19,8 +19,8 @@ use crate::target::Launcher;
 
 /// How often a gate is driven that stays UNKNOWN.
 const ATTEMPTS: usize = 3;
-/// How long a check may take to notice its own deadline.
-const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+/// How long a check may take to notice its own deadline, and its end.
+pub(super) const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 /// A stop for a judge that does not end; judges are bounded by counts and take far less.
 const JUDGE_DEADLINE: Duration = Duration::from_secs(120);
 /// Why a row is UNKNOWN when the run was cut short.
@@ -47,6 +47,8 @@ pub(super) struct Driver {
     pub(super) scratch: PathBuf,
     /// One folder a gate.
     pub(super) evidence: PathBuf,
+    /// How long a check may take to notice its own deadline, and its end.
+    pub(super) grace: Duration,
 }
 
 impl Driver {
@@ -106,7 +108,7 @@ impl Driver {
             minimum: gate.spec.exercised.clone(),
         };
         let began = Instant::now();
-        let driven = driven(parts, check, gate.spec.deadline, cancel).await;
+        let driven = self.driven(parts, check, gate.spec.deadline, cancel).await;
         let drive_time = began.elapsed();
         // What a target left behind is of no use to anybody, and disks are finite.
         let _ = fs::remove_dir_all(&dir);
@@ -135,6 +137,38 @@ impl Driver {
             decision,
             evidence,
             phases,
+        }
+    }
+
+    /// Runs the check in a task of its own, so that whatever it does stays there. When the run is cut
+    /// short the task is dropped, and with it every target that it started.
+    async fn driven(
+        &self,
+        parts: CxParts,
+        check: &'static Check,
+        deadline: Duration,
+        cancel: &mut Cancel,
+    ) -> Result<(Ran, Vec<Span>), String> {
+        let mut task = tokio::spawn(IN_CHECK.scope((), async move {
+            let mut cx = Cx::open(parts)
+                .await
+                .map_err(|error| format!("no doubles: {error}"))?;
+            let ran = check.run(&mut cx, deadline).await;
+            Ok((ran, cx.spans()))
+        }));
+        let bound = deadline + self.grace;
+        tokio::select! {
+            ended = &mut task => ended.unwrap_or_else(|error| Err(format!("the check died: {error}"))),
+            () = tokio::time::sleep(bound) => {
+                task.abort();
+                Err(format!("the check hangs, and its deadline of {} s cannot stop it", deadline.as_secs()))
+            }
+            () = cancelled(cancel) => {
+                task.abort();
+                // Its targets are killed when the task is dropped; wait until it is.
+                let _ = tokio::time::timeout(self.grace, task).await;
+                Err(INTERRUPTED.to_owned())
+            }
         }
     }
 }
@@ -190,37 +224,6 @@ impl Row {
     }
 }
 
-/// Runs the check in a task of its own, so that whatever it does stays there. When the run is cut
-/// short the task is dropped, and with it every target that it started.
-async fn driven(
-    parts: CxParts,
-    check: &'static Check,
-    deadline: Duration,
-    cancel: &mut Cancel,
-) -> Result<(Ran, Vec<Span>), String> {
-    let mut task = tokio::spawn(IN_CHECK.scope((), async move {
-        let mut cx = Cx::open(parts)
-            .await
-            .map_err(|error| format!("no doubles: {error}"))?;
-        let ran = check.run(&mut cx, deadline).await;
-        Ok((ran, cx.spans()))
-    }));
-    let bound = deadline + DEADLINE_GRACE;
-    tokio::select! {
-        ended = &mut task => ended.unwrap_or_else(|error| Err(format!("the check died: {error}"))),
-        () = tokio::time::sleep(bound) => {
-            task.abort();
-            Err(format!("the check hangs, and its deadline of {} s cannot stop it", deadline.as_secs()))
-        }
-        () = cancelled(cancel) => {
-            task.abort();
-            // Its targets are killed when the task is dropped; wait until it is.
-            let _ = tokio::time::timeout(DEADLINE_GRACE, task).await;
-            Err(INTERRUPTED.to_owned())
-        }
-    }
-}
-
 /// Judges on a thread of its own: judges compute, and may panic.
 async fn judged(
     check: &'static Check,
@@ -269,3 +272,7 @@ fn store(root: &Path, folder: &Path, ran: &Ran) -> io::Result<Vec<EvidenceFile>>
     files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
 }
+
+#[cfg(test)]
+#[path = "drive_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Cancel;
-use super::drive::Driver;
+use super::drive::{DEADLINE_GRACE, Driver};
 use super::event::Row;
 use super::proof::{Cell, CellRole, MutantProof, NullProof, Proof};
 use super::run::check_for;
@@ -221,6 +221,7 @@ fn driver(pair: &Pair<'_>, options: &ProveOptions, clock: Clock) -> Driver {
         clock,
         scratch: options.scratch.join(&pair.target.name),
         evidence: options.evidence.join(&pair.target.name),
+        grace: DEADLINE_GRACE,
     }
 }
 
