@@ -1,5 +1,10 @@
 //! The binary from outside: what it says and how it ends, on good and on bad input.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot unwrap fails, as it should"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
