@@ -107,6 +107,10 @@ impl Claims for ExecutesAnyway {
         DurableClaims.release(tx, claim)
     }
 
+    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError> {
+        DurableClaims.release_operation(tx, operation_id)
+    }
+
     fn attach(&self, tx: &mut Tx<'_>, claim: &Claim, operation_id: &str) -> Result<(), StoreError> {
         DurableClaims.attach(tx, claim, operation_id)
     }

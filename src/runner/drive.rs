@@ -18,7 +18,7 @@ use crate::model::{PlannedGate, Status, TargetSpec};
 use crate::target::Launcher;
 
 /// How often a gate is driven that stays UNKNOWN.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 /// How long a check may take to notice its own deadline, and its end.
 pub(super) const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 /// A stop for a judge that does not end; judges are bounded by counts and take far less.
@@ -49,10 +49,12 @@ pub(super) struct Driver {
     pub(super) evidence: PathBuf,
     /// How long a check may take to notice its own deadline, and its end.
     pub(super) grace: Duration,
+    /// How often a gate is driven that stays UNKNOWN.
+    pub(super) attempts: usize,
 }
 
 impl Driver {
-    /// Drives this gate until it is decided, at most [`ATTEMPTS`] times. `begun` is told the
+    /// Drives this gate until it is decided, several times if need be. `begun` is told the
     /// number of each attempt.
     pub(super) async fn gate(
         &self,
@@ -63,7 +65,7 @@ impl Driver {
     ) -> Row {
         let mut row = Row::settled(gate, Status::Unknown, INTERRUPTED);
         let began = Instant::now();
-        for number in 1..=ATTEMPTS {
+        for number in 1..=self.attempts {
             if *cancel.borrow() {
                 break;
             }

@@ -35,6 +35,7 @@ fn bench() -> Bench {
         scratch: dir.path().join("scratch"),
         evidence: dir.path().join("evidence"),
         grace: Duration::from_secs(60),
+        attempts: ATTEMPTS,
     };
     Bench { driver, gate, dir }
 }

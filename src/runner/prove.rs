@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Cancel;
-use super::drive::{DEADLINE_GRACE, Driver};
+use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver};
 use super::event::Row;
 use super::proof::{Cell, CellRole, MutantProof, NullProof, Proof};
 use super::run::check_for;
@@ -222,6 +222,8 @@ fn driver(pair: &Pair<'_>, options: &ProveOptions, clock: Clock) -> Driver {
         scratch: options.scratch.join(&pair.target.name),
         evidence: options.evidence.join(&pair.target.name),
         grace: DEADLINE_GRACE,
+        // A null target has to pass nothing: what stays open under it needs no second look.
+        attempts: if pair.mutant.is_some() { ATTEMPTS } else { 1 },
     }
 }
 

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Cancel;
-use super::drive::{DEADLINE_GRACE, Driver, INTERRUPTED};
+use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver, INTERRUPTED};
 use super::event::{Row, RunEvent};
 use crate::base::{Clock, Seed};
 use crate::checks::{self, Check};
@@ -75,6 +75,7 @@ pub async fn run(
         scratch: options.scratch.clone(),
         evidence: options.evidence.clone(),
         grace: DEADLINE_GRACE,
+        attempts: ATTEMPTS,
     };
     let driver = &driver;
     let mut driven = futures_util::stream::iter(todo)
