@@ -125,6 +125,10 @@ impl Claims for ExecutesAnyway {
         DurableClaims.settle_operation(tx, operation_id, ttl_ms, answer)
     }
 
+    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError> {
+        DurableClaims.release_operation(tx, operation_id)
+    }
+
     fn prune(&self, tx: &mut Tx<'_>) -> Result<usize, StoreError> {
         DurableClaims.prune(tx)
     }
