@@ -67,7 +67,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
         )
     });
     judgement.detail = format!(
-        "{statuses} reads over windows {:?} as the oracle has them, modes {}; v1 = v3 in {equal} \
+        "{statuses} reads held against the oracle over windows {:?}, modes {}; v1 = v3 in {equal} \
          pairs; {} breaches, {HISTORY_LIMIT} kept; in degrade up to {longest_s:.2} s; {} shed counted; \
          {refused} refused without credentials",
         walk.windows(),
