@@ -3,7 +3,8 @@
 //! Two operators write to every chain, in rounds between which the target is killed with requests
 //! in flight. After each round all chains are read, over HTTP and from a copy of the database.
 //! At the end the resources of the entries are read back, and statements that an append-only
-//! table refuses are tried on the copies. Roles and fences are never asked about here.
+//! table refuses are tried on the copies. Roles, fences, second decisions and the proof beside an
+//! export are never asked about here: other gates do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -126,7 +127,7 @@ async fn write(
     seed: crate::base::Seed,
     seen: &mut Evidence,
 ) {
-    let _span = cx.span("write");
+    let _span = cx.span("storm of writes");
     let wanted = cx.minimum.get("mutations").copied().unwrap_or_default();
     let rounds = wanted
         .div_ceil(EFFECTS_A_ROUND * u64::from(KILLS + 1))
@@ -158,6 +159,7 @@ async fn kill(
     seen.sent.extend(first.into_iter().flatten());
     seen.sent.extend(flying.join_all().await);
     killed?;
+    let _span = cx.span("start again");
     instance.start_again().await?;
     Ok(())
 }

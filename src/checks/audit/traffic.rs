@@ -50,7 +50,7 @@ impl Desk {
             .await
     }
 
-    /// One round over all chains, side by side: about 20 effects, 5 refusals and 5 requests of
+    /// One round over all chains, side by side: 19 effects, 5 refusals and 5 requests of
     /// nobody.
     pub async fn round(&self, seed: Seed, session_id: &str) -> Vec<Sent> {
         let (gateway, memory, openclaw, eva, vision) = tokio::join!(
@@ -119,17 +119,23 @@ impl Desk {
             let who = Credential::Operator(1 + number % 2);
             sent.push(self.send(who, guarded_call(&mut words)).await);
         }
-        // The third stays pending. The first is approved and runs, the second is denied, twice.
-        for (path, of, who) in [("/approve", 0, 2), ("/deny", 1, 1), ("/deny", 1, 2)] {
+        // The third stays pending. The first is approved and runs, the second is denied; nobody
+        // decides again, which is a matter of other gates.
+        for (path, of, who) in [("/approve", 0, 2), ("/deny", 1, 1)] {
             let answer = &sent[of].answer;
             let body = json!({
-                "approval_id": answer["approval_id"], "fence_token": answer["fence_token"]
+                "approval_id": answer["approval_id"],
+                "fence_token": answer["fence_token"],
             });
-            sent.push(
-                self.send(Credential::Operator(who), Ask::post("eva-os", path, body))
-                    .await,
-            );
+            let ask = Ask::post("eva-os", path, body);
+            sent.push(self.send(Credential::Operator(who), ask).await);
         }
+        let broken = Ask::post(
+            "eva-os",
+            "/gate-tool-call",
+            json!({"tool_name": 7, "args": {}}),
+        );
+        sent.push(self.send(Credential::Operator(2), broken).await);
         sent.push(self.send(Credential::None, guarded_call(&mut words)).await);
         sent
     }

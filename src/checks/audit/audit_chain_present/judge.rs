@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Evidence, Reading, ToolRun};
 use crate::checks::audit::stored::CONTROL;
 use crate::checks::{Judgement, Sent};
-use crate::contract::audit::{payload_sha256, verify_export};
+use crate::contract::audit::{payload_sha256, verify_entries};
 use crate::contract::{self, AuditEntry, Effect};
 use crate::violation;
 
@@ -166,7 +166,7 @@ fn chains_hold(seen: &Evidence, judgement: &mut Judgement) {
         }
     }
     for (chain, export) in &seen.exports {
-        let flaws = verify_export(chain, export, None);
+        let flaws = verify_entries(chain, &export.entries, None);
         report(
             "flaws of a chain",
             flaws.iter().map(ToString::to_string).collect(),
@@ -397,20 +397,18 @@ fn refusals_have_entries(book: &Book<'_>) -> Vec<String> {
 /// What entries `ok` are about is there when it is read back, and gone when it was deleted.
 fn resources_exist(book: &Book<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    let deleted: BTreeSet<&str> = book
-        .entries
-        .iter()
-        .filter(|entry| entry.action == "session.delete" && entry.outcome == "ok")
-        .map(|entry| entry.resource.as_str())
-        .collect();
-    for got in &book.seen.readback {
+    for got in book.seen.readback.iter().filter(|got| got.answered()) {
         let id = got.path.rsplit('/').next().unwrap_or_default();
-        let there = got.ok()
-            && ["session_id", "id"]
-                .iter()
-                .any(|field| got.answer[*field] == id);
-        let expected = !deleted.contains(format!("session/{id}").as_str());
-        if got.answered() && there != expected {
+        let named = ["session_id", "id"]
+            .iter()
+            .any(|field| got.answer[*field] == id);
+        let expected = match book.deleted_us(id) {
+            None => true,
+            // Whether what was deleted before a KILL stays so is a matter of other gates.
+            Some(at_us) if Some(&at_us) < book.seen.kills_us.last() => continue,
+            Some(_) => false,
+        };
+        if (got.ok() && named) != expected {
             let expected = if expected { "there" } else { "deleted" };
             found.push(format!(
                 "{}: its entries say that it is {expected}",
@@ -418,34 +416,8 @@ fn resources_exist(book: &Book<'_>) -> Vec<String> {
             ));
         }
     }
-    let looked = book.seen.pending.is_some();
-    for entry in book
-        .entries
-        .iter()
-        .filter(|entry| looked && entry.outcome == "ok")
-    {
-        let lost = match entry.resource.split_once('/') {
-            Some(("tool", name)) if entry.action == "tool.result" => {
-                let done = |run: &ToolRun| run.id == entry.correlation_id && run.tool_name == name;
-                !book.seen.effects.iter().any(done)
-            }
-            Some(("approval", id)) => {
-                let decided = |other: &AuditEntry| {
-                    other.resource == entry.resource
-                        && other.outcome == "ok"
-                        && other.action != "approval.request"
-                };
-                let pending = book
-                    .seen
-                    .pending
-                    .iter()
-                    .flatten()
-                    .any(|pending| pending == id);
-                pending == book.entries.iter().any(decided)
-            }
-            _ => false,
-        };
-        if lost {
+    for entry in book.entries.iter().filter(|entry| entry.outcome == "ok") {
+        if book.lost(entry) {
             let AuditEntry {
                 chain,
                 seq,
@@ -459,6 +431,43 @@ fn resources_exist(book: &Book<'_>) -> Vec<String> {
         }
     }
     found
+}
+
+impl Book<'_> {
+    /// When the deletion of this session was sent, if an entry tells of one.
+    fn deleted_us(&self, id: &str) -> Option<u64> {
+        let resource = format!("session/{id}");
+        let told = |entry: &&AuditEntry| {
+            entry.action == "session.delete" && entry.outcome == "ok" && entry.resource == resource
+        };
+        let entry = self.entries.iter().find(told)?;
+        self.requests
+            .get(entry.correlation_id.as_str())
+            .map(|sent| sent.invoked_us)
+    }
+
+    /// Whether what this entry `ok` tells of is not to be found where the harness can look: the
+    /// tools, and the pending approvals.
+    fn lost(&self, entry: &AuditEntry) -> bool {
+        let Some(pending) = &self.seen.pending else {
+            return false;
+        };
+        match entry.resource.split_once('/') {
+            Some(("tool", name)) if entry.action == "tool.result" => {
+                let done = |run: &ToolRun| run.id == entry.correlation_id && run.tool_name == name;
+                !self.seen.effects.iter().any(done)
+            }
+            Some(("approval", id)) => {
+                let decided = |other: &AuditEntry| {
+                    other.resource == entry.resource
+                        && other.outcome == "ok"
+                        && other.action != "approval.request"
+                };
+                pending.iter().any(|open| open == id) == self.entries.iter().any(decided)
+            }
+            _ => false,
+        }
+    }
 }
 
 fn count(book: &Book<'_>, judgement: &mut Judgement) {
