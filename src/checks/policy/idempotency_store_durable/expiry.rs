@@ -110,6 +110,26 @@ impl Evidence {
         }
     }
 
+    /// Whether a replay inside a life and an execution after one were seen: a drive that has not
+    /// seen both (each request took longer than the TTL) goes on.
+    pub(super) fn saw_both(&self, asked: &Operation) -> bool {
+        let mut life: Option<Life> = None;
+        let (mut inside, mut executions) = (0, 0);
+        for entry in &asked.tries {
+            let returned = entry.returned_us.unwrap_or(u64::MAX);
+            if !entry.replayed {
+                executions += 1;
+                life = Some(Life {
+                    invoked: entry.invoked_us,
+                    returned,
+                });
+            } else if life.is_some_and(|life| returned < self.earliest(life)) {
+                inside += 1;
+            }
+        }
+        inside > 0 && executions > 1
+    }
+
     /// The lives of a key: one for each answer that was not a replay.
     fn lives(asked: &Operation) -> Vec<Life> {
         let new = |entry: &&Try| !entry.replayed && matches!(entry.status, 200..=299 | 404 | 409);

@@ -13,6 +13,8 @@ use crate::checks::{Cx, Undecided};
 use crate::doubles::{Double, Kind};
 use crate::target::{Ask, Client, Credential, Incident, Instance, Launcher, Setup};
 
+/// Until when a request is answered; one that is not is an observation.
+const ANSWER_BOUND: Duration = Duration::from_secs(20);
 /// The most tool calls that one turn may carry.
 const CALLS_A_TURN: usize = 5;
 /// Another fence than any that a target has given out by then.
@@ -108,12 +110,12 @@ pub(super) struct Keyed {
 impl Keyed {
     /// The request.
     pub(super) fn ask(&self) -> Ask {
-        self.ask.clone().key(&self.key)
+        self.ask.clone().key(&self.key).within(ANSWER_BOUND)
     }
 
     /// The other one.
     pub(super) fn other(&self) -> Ask {
-        self.other.clone().key(&self.key)
+        self.other.clone().key(&self.key).within(ANSWER_BOUND)
     }
 
     /// Evidence of it without any request yet.
@@ -186,7 +188,7 @@ pub(super) async fn make_ready(
 
 /// Sends a request that only makes ready and must succeed.
 async fn get_ready(client: &Client, ask: Ask) -> Result<Value, Undecided> {
-    let exchange = client.send(ask.within(Duration::from_secs(20))).await;
+    let exchange = client.send(ask.within(ANSWER_BOUND)).await;
     if exchange.ok() {
         return Ok(exchange.answered().clone());
     }

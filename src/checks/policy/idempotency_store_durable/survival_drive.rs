@@ -21,9 +21,9 @@ const RETRY_MS: u64 = 10;
 /// Operations in flight at each KILL.
 const IN_FLIGHT: usize = 3;
 /// Until when operations have reached the point of a KILL.
-const REACH_BOUND: Duration = Duration::from_secs(5);
+const REACH_BOUND: Duration = Duration::from_secs(15);
 /// Until when the write lock of a database is to be had.
-const LOCK_BOUND: Duration = Duration::from_secs(5);
+const LOCK_BOUND: Duration = Duration::from_secs(15);
 /// The routes with a call to a double.
 const ROUTES: [Route; 5] = [
     Route::Turn,

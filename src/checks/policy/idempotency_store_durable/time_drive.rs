@@ -17,11 +17,11 @@ use crate::target::{Client, Instance};
 
 /// `idempotency.ttl_ms` of this target: long enough that a repeat returns inside it on a busy
 /// machine, short enough to be waited for.
-const TTL_MS: u64 = 700;
+const TTL_MS: u64 = 1200;
 /// `idempotency.prune_interval_ms` of this target.
 const PRUNE_INTERVAL_MS: u64 = 50;
-/// How long a repeat may go on to be a replay: past this the judge has seen enough.
-const AGED_BOUND_US: u64 = TTL_MS * 1000 + 2_000_000;
+/// How long a request is repeated at most: past this the judge has seen enough.
+const AGED_BOUND_US: u64 = 3 * TTL_MS * 1000 + 2_000_000;
 /// Routes that are repeated past their TTL. No decision is among them: that it is not made twice is
 /// the claim of v4.7/B1.
 const AGED: [Route; 3] = [Route::Session, Route::Turn, Route::Execute];
@@ -30,7 +30,7 @@ const ROWS: usize = 8;
 /// Between two of them.
 const ROW_INTERVAL_US: u64 = 150_000;
 /// Until when the call of the held operation has arrived.
-const REACH_BOUND: Duration = Duration::from_secs(5);
+const REACH_BOUND: Duration = Duration::from_secs(15);
 
 /// Sets the stage.
 pub(super) async fn prepare(cx: &mut Cx) -> Result<Stage, Undecided> {
@@ -119,14 +119,17 @@ async fn hold(
     Ok(task)
 }
 
-/// Sends the request until it has executed again, and once more.
+/// Sends the request until it was replayed inside its TTL and has executed again after it.
 async fn age(clock: Clock, client: &Client, keyed: &Keyed, into: &mut Operation) {
+    let measure = Evidence {
+        ttl_ms: TTL_MS,
+        ..Evidence::default()
+    };
     keyed.send(client, Sort::First, into).await;
     let mut patience = Patience::new(clock);
     loop {
         keyed.send(client, Sort::Repeat, into).await;
-        let replayed = into.tries.last().is_some_and(|last| last.replayed);
-        if !replayed || patience.spent_us() >= AGED_BOUND_US {
+        if measure.saw_both(into) || patience.spent_us() >= AGED_BOUND_US {
             break;
         }
         patience.pause().await;
