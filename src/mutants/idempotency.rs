@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::Mutant;
 use super::levers::Levers;
-use crate::reference::mutation::{Claim, Claimed, Claims, DurableClaims};
+use crate::reference::Parts;
 use crate::reference::service::Service;
-use crate::reference::store::{StoreError, Tx};
 use crate::reference::web::{Call, Reply};
 
 /// The services whose databases hold keys.
@@ -66,7 +64,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "idempotency-executes-when-store-fails",
         must: &["idempotency-store-durable"],
         may: &[],
-        apply: |levers| levers.part(|parts| parts.claims = Arc::new(ExecutesAnyway)),
+        apply: |levers| levers.part(executes_anyway),
     },
 ];
 
@@ -85,70 +83,19 @@ fn everywhere(levers: &mut Levers, statement: &str) {
     }
 }
 
-/// Keys as they should be, but when the store fails the call is made all the same.
-struct ExecutesAnyway;
+fn executes_anyway(parts: &mut Parts) {
+    parts.store_failed = Arc::new(|service, call| Box::pin(call_anyway(service, call)));
+}
 
-impl Claims for ExecutesAnyway {
-    fn claim(&self, tx: &mut Tx<'_>, claim: &Claim) -> Result<Claimed, StoreError> {
-        DurableClaims.claim(tx, claim)
-    }
-
-    fn settle(
-        &self,
-        tx: &mut Tx<'_>,
-        claim: &Claim,
-        status: u16,
-        body: &str,
-    ) -> Result<(), StoreError> {
-        DurableClaims.settle(tx, claim, status, body)
-    }
-
-    fn release(&self, tx: &mut Tx<'_>, claim: &Claim) -> Result<(), StoreError> {
-        DurableClaims.release(tx, claim)
-    }
-
-    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError> {
-        DurableClaims.release_operation(tx, operation_id)
-    }
-
-    fn attach(&self, tx: &mut Tx<'_>, claim: &Claim, operation_id: &str) -> Result<(), StoreError> {
-        DurableClaims.attach(tx, claim, operation_id)
-    }
-
-    fn settle_operation(
-        &self,
-        tx: &mut Tx<'_>,
-        operation_id: &str,
-        ttl_ms: u64,
-        answer: (u16, &str),
-    ) -> Result<(), StoreError> {
-        DurableClaims.settle_operation(tx, operation_id, ttl_ms, answer)
-    }
-
-    fn release_operation(&self, tx: &mut Tx<'_>, operation_id: &str) -> Result<(), StoreError> {
-        DurableClaims.release_operation(tx, operation_id)
-    }
-
-    fn prune(&self, tx: &mut Tx<'_>) -> Result<usize, StoreError> {
-        DurableClaims.prune(tx)
-    }
-
-    fn store_failed(
-        &self,
-        service: Arc<Service>,
-        call: Call,
-        _error: StoreError,
-    ) -> BoxFuture<'static, Option<Reply>> {
-        Box::pin(async move {
-            let backends = service.config().backends.clone();
-            let url = match call.endpoint.as_str() {
-                "POST /execute" => format!("{}/run", backends.tools.url),
-                "POST /v3/turn" => format!("{}/chat", backends.models.url),
-                _ => return None,
-            };
-            let answer = service.http.post(url).json(&call.body).send().await.ok()?;
-            let body: Value = answer.json().await.ok()?;
-            Some(Reply::ok(&call.correlation_id, json!({ "result": body })))
-        })
-    }
+/// The store has failed, and the call is made all the same.
+async fn call_anyway(service: Arc<Service>, call: Call) -> Option<Reply> {
+    let backends = service.config().backends.clone();
+    let url = match call.endpoint.as_str() {
+        "POST /execute" => format!("{}/run", backends.tools.url),
+        "POST /v3/turn" => format!("{}/chat", backends.models.url),
+        _ => return None,
+    };
+    let answer = service.http.post(url).json(&call.body).send().await.ok()?;
+    let body: Value = answer.json().await.ok()?;
+    Some(Reply::ok(&call.correlation_id, json!({ "result": body })))
 }

@@ -11,10 +11,11 @@ use super::decisions::{Decisions, Durable};
 use super::mutation::{Claims, DurableClaims};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
+use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
 use super::time::{Clock, SystemClock};
-use super::web::Row;
+use super::web::{Call, Reply, Row};
 use super::wiring;
 
 /// An overlay over the parsed config, applied at each read of the file.
@@ -22,6 +23,11 @@ pub type Settings = Arc<dyn Fn(Value) -> Value + Send + Sync>;
 
 /// From the listening line to the listening line that is printed.
 pub type Announce = Arc<dyn Fn(Value) -> BoxFuture<'static, Value> + Send + Sync>;
+
+/// What is done when the transaction that claims a key and decides has failed: nothing, and the
+/// client is told 503, unless somebody here has another answer.
+pub type StoreFailed =
+    Arc<dyn Fn(Arc<Service>, Call) -> BoxFuture<'static, Option<Reply>> + Send + Sync>;
 
 /// Everything that may be swapped.
 #[derive(Clone)]
@@ -34,8 +40,10 @@ pub struct Parts {
     pub decisions: Arc<dyn Decisions>,
     /// Whether openclaw may run a guarded call.
     pub permit: Arc<dyn Permit>,
-    /// How an idempotency key is claimed and settled, and what happens when the store fails.
+    /// How an idempotency key is claimed and settled.
     pub claims: Arc<dyn Claims>,
+    /// What is done when the store fails.
+    pub store_failed: StoreFailed,
     /// The step function of the SLO machine.
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
@@ -60,6 +68,7 @@ impl Default for Parts {
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),
             claims: Arc::new(DurableClaims),
+            store_failed: Arc::new(|_, _| Box::pin(std::future::ready(None))),
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
             settings: Arc::new(|value| value),

@@ -1,14 +1,9 @@
 //! Idempotency keys in the database: claimed and settled on the writer's connection, inside the
 //! transaction of the effect.
 
-use std::sync::Arc;
-
-use futures_util::future::BoxFuture;
 use rusqlite::params;
 
-use crate::reference::service::Service;
 use crate::reference::store::{StoreError, Tx};
-use crate::reference::web::{Call, Reply};
 
 /// A key, and the request that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,16 +86,6 @@ pub trait Claims: Send + Sync {
     /// # Errors
     /// The store's.
     fn prune(&self, tx: &mut Tx<'_>) -> Result<usize, StoreError>;
-    /// What is done when the transaction that claims and decides has failed: nothing. The client
-    /// is told 503, unless somebody here has another answer.
-    fn store_failed(
-        &self,
-        _service: Arc<Service>,
-        _call: Call,
-        _error: StoreError,
-    ) -> BoxFuture<'static, Option<Reply>> {
-        Box::pin(std::future::ready(None))
-    }
 }
 
 /// The table `idempotency_keys`.

@@ -146,10 +146,7 @@ pub async fn refuse(svc: &Arc<Service>, call: &Call, refusal: Refusal) -> Reply 
 /// Nothing was executed: 503, unless the claims have another answer.
 pub(super) async fn store_failed(svc: &Arc<Service>, call: &Call, error: StoreError) -> Reply {
     tracing::warn!(service = svc.name, endpoint = call.endpoint, %error, "nothing was executed");
-    let answer = svc
-        .parts
-        .claims
-        .store_failed(svc.clone(), call.clone(), error.clone());
+    let answer = (svc.parts.store_failed)(svc.clone(), call.clone());
     match answer.await {
         Some(reply) => reply,
         None => Refusal::store(&error).reply(&call.correlation_id),
