@@ -18,6 +18,7 @@ use crate::checks::{Cx, Judgement, Sent, Undecided};
 use crate::contract::{self, AuditEntry, Export};
 use crate::target::{Ask, Credential, Instance};
 
+mod book;
 mod judge;
 
 /// How often the target is killed.
@@ -78,7 +79,7 @@ pub struct Reading {
     pub unreadable: Option<String>,
     /// A digest of each entry of the export.
     pub exported: Vec<String>,
-    /// A digest of each row of the database; none when the target names no database.
+    /// A digest of each row of the database; none when it could not be read.
     pub stored: Option<Vec<String>>,
     /// Rows that are not what the export says, in full.
     pub differing: Vec<serde_json::Value>,
@@ -165,21 +166,25 @@ async fn kill(
 }
 
 /// Waits until no service has an operation under way: those in doubt at a kill are resumed by the
-/// target on its own, and their entries come when they are done.
+/// target on its own, and their entries come when they are done. A service that does not say is
+/// not waited for.
 async fn quiet(cx: &Cx, desk: &Desk) -> Result<(), Undecided> {
     for service in ["openclaw", "eva-os"] {
         let poll = || async {
             let got = desk
-                .send(Credential::Observer, Ask::get(service, "/status"))
+                .send(Credential::Operator(1), Ask::get(service, "/status"))
                 .await;
-            (got.answer["queues"]["operations"] == 0).then_some(())
+            match got.answer["queues"]["operations"].as_u64() {
+                Some(0) => Some(Ok(())),
+                Some(_) => None,
+                None => Some(Err(Undecided(format!(
+                    "{}: no queues.operations",
+                    got.line()
+                )))),
+            }
         };
-        cx.until(
-            &format!("end of the operations of {service}"),
-            QUIET_BOUND,
-            poll,
-        )
-        .await?;
+        let what = format!("end of the operations of {service}");
+        cx.until(&what, QUIET_BOUND, poll).await??;
     }
     Ok(())
 }
@@ -208,7 +213,7 @@ async fn read(cx: &Cx, instance: &Instance, seen: &mut Evidence) {
             Err(why) => reading.unreadable = Some(got.error.unwrap_or(why)),
         }
         match rows(cx, instance, &chain).await {
-            Ok(Some(rows)) => {
+            Ok(rows) => {
                 let digests: Vec<String> = rows.iter().map(stored::digest).collect();
                 for (place, row) in rows.into_iter().enumerate() {
                     if reading.exported.get(place) != Some(&digests[place]) {
@@ -217,32 +222,23 @@ async fn read(cx: &Cx, instance: &Instance, seen: &mut Evidence) {
                 }
                 reading.stored = Some(digests);
             }
-            Ok(None) => {}
-            Err(why) => {
-                reading.stored = Some(Vec::new());
-                seen.trouble.push(why);
-                continue;
-            }
+            Err(why) => seen.trouble.push(why),
         }
         seen.readings.push(reading);
     }
 }
 
-/// The rows of a chain, from a copy of its database; none when no database is named for it.
-async fn rows(
-    cx: &Cx,
-    instance: &Instance,
-    chain: &str,
-) -> Result<Option<Vec<serde_json::Value>>, String> {
-    let Some(from) = instance.listening().databases.get(chain).cloned() else {
-        return Ok(None);
-    };
+/// The rows of a chain, from a copy of its database.
+async fn rows(cx: &Cx, instance: &Instance, chain: &str) -> Result<Vec<serde_json::Value>, String> {
+    let listening = instance.listening();
+    let from = listening.databases.get(chain).cloned();
+    let from = from.ok_or_else(|| format!("chain {chain}: no database is named for it"))?;
     let (to, chain) = (copy_of(cx, chain), chain.to_owned());
     let copied = tokio::task::spawn_blocking(move || {
         stored::copy(&from, &to)?;
         stored::rows(&to, &chain)
     });
-    copied.await.map_err(|error| error.to_string())?.map(Some)
+    copied.await.map_err(|error| error.to_string())?
 }
 
 fn copy_of(cx: &Cx, chain: &str) -> std::path::PathBuf {
@@ -262,10 +258,9 @@ async fn look(cx: &Cx, desk: &Desk, seen: &mut Evidence) {
         .collect();
     resources.sort();
     resources.dedup();
-    for ask in resources.iter().filter_map(|resource| readback(resource)) {
-        seen.readback
-            .push(desk.send(Credential::Operator(1), ask).await);
-    }
+    let asks = resources.iter().filter_map(|resource| readback(resource));
+    let got = asks.map(|ask| desk.send(Credential::Operator(1), ask));
+    seen.readback = futures_util::future::join_all(got).await;
     let approvals = desk
         .send(Credential::Operator(1), Ask::get("eva-os", "/approvals"))
         .await;

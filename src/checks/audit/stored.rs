@@ -64,6 +64,9 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), String> {
     let wrong = |error: rusqlite::Error| format!("cannot copy {}: {error}", from.display());
     let source = Connection::open_with_flags(from, flags).map_err(wrong)?;
     let mut copy = Connection::open(to).map_err(wrong)?;
+    // A copy that is lost with the power is made again.
+    copy.pragma_update(None, "synchronous", "OFF")
+        .map_err(wrong)?;
     let backup = Backup::new(&source, &mut copy).map_err(wrong)?;
     for _ in 0..COPY_ATTEMPTS {
         match backup.step(-1).map_err(wrong)? {
