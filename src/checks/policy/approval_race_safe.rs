@@ -10,6 +10,7 @@ mod drive;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -107,6 +108,20 @@ impl Warrant {
             Self::Consumed => (409, "DECISION_CONSUMED", 0),
             Self::SafeTool => (200, "", 1),
         }
+    }
+}
+
+impl fmt::Display for Warrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "no decision",
+            Self::NothingFromService => "the service token and no decision",
+            Self::Forged => "a forged decision",
+            Self::Pending => "an open decision",
+            Self::Denied => "a denied decision",
+            Self::Consumed => "a consumed decision",
+            Self::SafeTool => "a safe tool",
+        })
     }
 }
 
@@ -324,18 +339,19 @@ fn judge_runs(round: &Round, found: &mut Vec<String>) {
 fn judge_direct(direct: &Direct, judgement: &mut Judgement) {
     let (status, code, runs) = direct.warrant.expected();
     let what = format!(
-        "a direct execute with {:?} of {}",
+        "a direct execute with {} ({})",
         direct.warrant, direct.issuer
     );
     judgement.expect(direct.status == status && direct.code == code, || {
-        format!(
-            "{what}: {} {}, expected {status} {code}",
-            direct.status, direct.code
-        )
+        let [got, expected] = [(direct.status, &*direct.code), (status, code)];
+        format!("{what} got {got:?}, expected {expected:?}")
     });
     if let Some(seen) = &direct.runs {
         judgement.expect(seen.len() == runs, || {
-            format!("{what}: {} runs of the tool, expected {runs}", seen.len())
+            format!(
+                "{what} led to {} runs of the tool, expected {runs}",
+                seen.len()
+            )
         });
     }
 }
@@ -396,7 +412,7 @@ fn judge_coverage(seen: &Evidence, judgement: &mut Judgement) {
             .iter()
             .any(|direct| direct.warrant == warrant && direct.runs.is_some())
         {
-            judgement.undecided(format!("no direct execute with {warrant:?}"));
+            judgement.undecided(format!("no direct execute with {warrant}"));
         }
     }
 }

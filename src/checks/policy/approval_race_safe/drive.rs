@@ -272,7 +272,7 @@ async fn without_decision(cx: &Cx, seen: &mut Evidence, operator: &Client) {
             _ => operator.clone(),
         };
         let exchange = client.send(Ask::post("openclaw", "/execute", body)).await;
-        seen.direct.push(direct(warrant, "nobody", &exchange));
+        seen.direct.push(direct(warrant, "no issuer", &exchange));
     }
 }
 

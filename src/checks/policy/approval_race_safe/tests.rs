@@ -332,7 +332,7 @@ fn a_guarded_tool_runs_without_a_decision() {
         let answered = spoiled(|seen| {
             (seen.direct[at].status, seen.direct[at].code) = (200, String::new());
         });
-        assert!(violation(&answered).contains("200 , expected 40"));
+        assert!(violation(&answered).contains(r#"got (200, ""), expected (40"#));
         let ran = spoiled(|seen| {
             let direct = &mut seen.direct[at];
             let run = Run {
@@ -342,7 +342,7 @@ fn a_guarded_tool_runs_without_a_decision() {
             };
             direct.runs = Some(vec![run]);
         });
-        assert!(violation(&ran).contains("1 runs of the tool, expected 0"));
+        assert!(violation(&ran).contains("led to 1 runs of the tool, expected 0"));
     }
 }
 
@@ -376,7 +376,10 @@ fn what_did_not_occur_is_undecided() {
     let unseen = spoiled(|seen| seen.rounds.iter_mut().for_each(|round| round.runs = None));
     assert_eq!(judge(&unseen).exercised["rounds"], 0);
     let unforged = spoiled(|seen| seen.direct.retain(|one| one.warrant != Warrant::Forged));
-    assert_eq!(undecided(&unforged), ["no direct execute with Forged"]);
+    assert_eq!(
+        undecided(&unforged),
+        ["no direct execute with a forged decision"]
+    );
 }
 
 #[test]
