@@ -24,6 +24,8 @@ const IN_FLIGHT: usize = 3;
 const REACH_BOUND: Duration = Duration::from_secs(15);
 /// Until when the write lock of a database is to be had.
 const LOCK_BOUND: Duration = Duration::from_secs(15);
+/// Keys that no longer stand for their answer, after which a lane has shown enough.
+const LOST: usize = 3;
 /// The routes with a call to a double.
 const ROUTES: [Route; 5] = [
     Route::Turn,
@@ -141,6 +143,9 @@ impl Crew {
             outcome?;
             if index == 0 {
                 repeat(&client, answered.iter(), lane).await;
+            }
+            if lost(lane) > LOST {
+                return Ok(());
             }
         }
         repeat(&client, answered.iter().chain(cut.iter().flatten()), lane).await;
@@ -375,10 +380,20 @@ impl Crew {
                 client.send(part.keyed.other()).await,
             )
         });
-        let answers = futures_util::future::join_all(asks).await;
+        let answers = futures_util::future::join_all(asks);
+        tokio::pin!(answers);
+        // A target that runs a repeat again waits for our double: let go as soon as that shows.
+        let early = tokio::select! {
+            answers = &mut answers => Some(answers),
+            _ = double.held(parts.len() + 1, bound) => None,
+        };
         let until_us = clock.now_us();
         double.behave(Behaviour::default());
         double.release();
+        let answers = match early {
+            Some(answers) => answers,
+            None => answers.await,
+        };
         for (part, (same, other)) in parts.iter().zip(answers) {
             let subject = &mut lane.subjects[part.subject];
             subject.held_again = held.is_ok().then_some((from_us, until_us));
@@ -415,6 +430,21 @@ impl Crew {
             subject.waited_us = waited_us;
         }
     }
+}
+
+/// How many repeats were neither told to wait nor given a stored answer.
+fn lost(lane: &Lane) -> usize {
+    let lost = |subject: &Subject| {
+        let asked = &subject.asked;
+        let repeats = asked
+            .tries
+            .iter()
+            .filter(|entry| entry.sort == Sort::Repeat);
+        repeats
+            .filter(|entry| !asked.in_progress(entry) && !entry.replayed)
+            .count()
+    };
+    lane.subjects.iter().map(lost).sum()
 }
 
 /// Sends each request once more.
