@@ -147,6 +147,10 @@ impl Crew {
             if lost(lane) > LOST {
                 return Ok(());
             }
+            if lane.kills.iter().all(|kill| kill.reached_us.is_none()) {
+                let moment = stand.moment();
+                return Err(Undecided(format!("no call got as far as {moment:?}")));
+            }
         }
         repeat(&client, answered.iter().chain(cut.iter().flatten()), lane).await;
         others(&client, &answered, lane).await;

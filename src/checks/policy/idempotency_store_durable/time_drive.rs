@@ -22,6 +22,8 @@ const TTL_MS: u64 = 1200;
 const PRUNE_INTERVAL_MS: u64 = 50;
 /// How long a request is repeated at most: past this the judge has seen enough.
 const AGED_BOUND_US: u64 = 3 * TTL_MS * 1000 + 2_000_000;
+/// Executions under one key, after which it has been shown what the key is worth.
+const EXECUTIONS: usize = 8;
 /// Routes that are repeated past their TTL. No decision is among them: that it is not made twice is
 /// the claim of v4.7/B1.
 const AGED: [Route; 3] = [Route::Session, Route::Turn, Route::Execute];
@@ -129,7 +131,9 @@ async fn age(clock: Clock, client: &Client, keyed: &Keyed, into: &mut Operation)
     let mut patience = Patience::new(clock);
     loop {
         keyed.send(client, Sort::Repeat, into).await;
-        if measure.saw_both(into) || patience.spent_us() >= AGED_BOUND_US {
+        let executions = into.tries.iter().filter(|entry| !entry.replayed).count();
+        let enough = measure.saw_both(into) || executions > EXECUTIONS;
+        if enough || patience.spent_us() >= AGED_BOUND_US {
             break;
         }
         patience.pause().await;
