@@ -108,7 +108,7 @@ impl Asked {
 async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
     let asked = Asked::read(&svc, &call);
     if let Ok(asked) = &asked {
-        call.resource = format!("tool/{}", asked.tool_name);
+        call.resource = about(&asked.tool_name);
     }
     let operation_id = operation_id(&call);
     if let Some(reply) = earlier(&svc, &call, &operation_id, asked.as_ref().ok()).await {
@@ -127,7 +127,6 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
             return Err(consumed(ask).into());
         }
         let detail = asked.detail(risk);
-        let resource = Some(about(&id));
         let operation = NewOperation {
             id,
             kind: KIND,
@@ -137,8 +136,8 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
         };
         Ok(mutation::Decision {
             operation,
-            action: Some("tool.start".to_owned()),
-            resource,
+            action: None,
+            resource: None,
             value: detail,
         })
     });
@@ -343,9 +342,10 @@ fn conclude(operation: &Operation, outcome: &Outcome) -> Done {
             Done::new(status, json!({"ok": false, "error": error})).failed()
         }
     };
-    done.action(KIND).on(about(&operation.id))
+    done.action("tool.result")
+        .on(about(tool_name.as_str().unwrap_or_default()))
 }
 
-fn about(operation_id: &str) -> String {
-    format!("operation/{operation_id}")
+fn about(tool_name: &str) -> String {
+    format!("tool/{tool_name}")
 }

@@ -29,7 +29,7 @@ const KIND: &str = "turn";
 
 /// The route of turns.
 pub fn routes() -> Vec<Row> {
-    let about = ("turn.start", "turn");
+    let about = ("turn.begin", "turn");
     let row = Row::mutation(SERVICE, ("POST", "/v3/turn"), "v4.3", about, handler(turn));
     vec![row.twin(Twin::Deprecated)]
 }
