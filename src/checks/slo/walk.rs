@@ -287,7 +287,7 @@ impl Walk {
     /// specification.
     fn settle(&mut self) {
         let fresh = std::mem::take(&mut self.fresh);
-        let before = self.story.clone();
+        let before = brief(&self.story);
         self.story.push_str(&fresh.letters);
         let Err(unexplained) = self.possible.take(&fresh.windows, &fresh.changes) else {
             return;
@@ -332,7 +332,7 @@ impl Walk {
             None => probe.shed() || probe.served(),
         };
         self.story.push(if probe.served() { 'o' } else { 'x' });
-        let story = self.story.clone();
+        let story = brief(&self.story);
         let at = self.lag.iter().position(|(work, _)| *work == probe.work);
         let at = at.unwrap_or_else(|| {
             self.lag.push((probe.work, Lag::default()));
@@ -365,9 +365,10 @@ impl Walk {
     /// The probing is over: an answer that was still wrong stays wrong.
     fn end_lag(&mut self) {
         let expected = self.expected().1;
+        let story = brief(&self.story);
         for (work, lag) in &mut self.lag {
             if let Some(probe) = lag.wrong.take() {
-                let (name, story, got) = (work.name(), &self.story, answer(&probe));
+                let (name, got) = (work.name(), answer(&probe));
                 self.violations.push(format!(
                     "{name} at {story:?}: got {got} to the last, expected {expected}"
                 ));
@@ -407,6 +408,25 @@ fn answer(probe: &Probe) -> String {
         0 => "no answer".to_owned(),
         status if probe.code.is_empty() => status.to_string(),
         status => format!("{status} {}", probe.code),
+    }
+}
+
+/// A story for a message: five of the same letter stand for more.
+fn brief(story: &str) -> String {
+    let mut letters: Vec<char> = Vec::new();
+    let mut left_out = 0;
+    for letter in story.chars() {
+        let run = letters.iter().rev().take_while(|last| **last == letter);
+        if run.count() >= 5 {
+            left_out += 1;
+        } else {
+            letters.push(letter);
+        }
+    }
+    let shown: String = letters.into_iter().collect();
+    match left_out {
+        0 => shown,
+        _ => format!("{shown} ({left_out} letters left out)"),
     }
 }
 
