@@ -16,7 +16,7 @@ pub fn routes() -> Vec<Row> {
         "vision-capture",
         ("POST", "/v1/vision/frames"),
         "v4.3",
-        ("frame.store", "frame"),
+        ("vision.frame", "frame"),
         handler(frame),
     )]
 }
