@@ -113,8 +113,12 @@ pub(super) fn exit(ruling: &Ruling) -> Exit {
 pub(super) fn timings(rows: &[Row]) -> Vec<String> {
     let mut lines = Vec::new();
     for row in rows.iter().filter(|row| row.driven) {
-        let parts = row.phases.named();
-        let parts = parts.map(|(name, duration)| format!("{name} {}", time(duration).trim_start()));
+        let parts: Vec<String> = row
+            .phases
+            .named()
+            .iter()
+            .map(|(name, duration)| format!("{name} {}", time(*duration).trim_start()))
+            .collect();
         lines.push(format!(
             "{} [{}] {}  {}",
             verb("Timing"),

@@ -4,49 +4,57 @@ use std::time::Duration;
 
 use crate::checks::Span;
 
-/// Wall time by kind. Spans of one kind that overlap count once; of two kinds, in both, so the
+/// Beginnings of span names, and the phase that they belong to. Another name is a phase itself.
+const KINDS: [(&str, &str); 4] = [
+    ("start", "start-up"),
+    ("wait", "windows"),
+    ("windows", "windows"),
+    ("storm", "storms"),
+];
+
+/// Wall time by phase. Spans of one phase that overlap count once; of two phases, in both, so the
 /// parts may add up to more than the whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// Starting targets.
-    pub start_up: Duration,
-    /// Waiting for a condition, such as the end of a window.
-    pub windows: Duration,
-    /// Storms.
-    pub storms: Duration,
-    /// Judging what was recorded.
-    pub judging: Duration,
-    /// The rest.
-    pub other: Duration,
+    parts: Vec<(String, Duration)>,
 }
 
 impl Phases {
-    /// The phases of a drive of this length.
+    /// The phases of a drive of this length, the judging of it included.
     #[must_use]
     pub fn of(spans: &[Span], whole: Duration, judging: Duration) -> Self {
-        let by = |word: &str| covered(spans.iter().filter(|span| span.name.starts_with(word)));
-        Self {
-            start_up: by("start"),
-            windows: by("wait"),
-            storms: by("storm"),
-            judging,
-            other: whole
-                .saturating_sub(covered(spans.iter()))
-                .saturating_sub(judging),
+        let mut names: Vec<&str> = Vec::new();
+        for span in spans {
+            if !names.contains(&phase(span)) {
+                names.push(phase(span));
+            }
         }
+        let time = |name: &str| covered(spans.iter().filter(|span| phase(span) == name));
+        let mut parts: Vec<_> = names
+            .iter()
+            .map(|name| ((*name).to_owned(), time(name)))
+            .collect();
+        let other = whole
+            .saturating_sub(covered(spans.iter()))
+            .saturating_sub(judging);
+        parts.push(("judging".to_owned(), judging));
+        parts.push(("other".to_owned(), other));
+        Self { parts }
     }
 
-    /// The phases with their names, in the order in which they are shown.
+    /// The phases with their names: the check's in the order of their beginning, then judging and
+    /// what no span covers.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, Duration); 5] {
-        [
-            ("start-up", self.start_up),
-            ("windows", self.windows),
-            ("storms", self.storms),
-            ("judging", self.judging),
-            ("other", self.other),
-        ]
+    pub fn named(&self) -> &[(String, Duration)] {
+        &self.parts
     }
+}
+
+fn phase(span: &Span) -> &str {
+    let kind = KINDS
+        .iter()
+        .find(|(beginning, _)| span.name.starts_with(beginning));
+    kind.map_or(span.name.as_str(), |(_, phase)| phase)
 }
 
 /// How much time at least one of the spans covers.
@@ -74,19 +82,37 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_spans_of_a_kind_count_once() {
+    fn overlapping_spans_of_a_phase_count_once() {
         let spans = [
             span("start", 0, 10),
             span("storm of approvals", 10, 50),
             span("storm of denials", 30, 60),
+            span("kills", 60, 65),
             span("wait for degraded", 70, 90),
         ];
         let us = Duration::from_micros;
         let phases = Phases::of(&spans, us(120), us(5));
-        assert_eq!(phases.start_up, us(10));
-        assert_eq!(phases.storms, us(50));
-        assert_eq!(phases.windows, us(20));
-        // 120 in all, of which 80 are covered and 5 are judging.
-        assert_eq!(phases.other, us(35));
+        let named: Vec<_> = phases
+            .named()
+            .iter()
+            .map(|(name, time)| (name.as_str(), *time))
+            .collect();
+        // 120 in all, of which spans cover 85 and judging takes 5.
+        let expected = [
+            ("start-up", us(10)),
+            ("storms", us(50)),
+            ("kills", us(5)),
+            ("windows", us(20)),
+            ("judging", us(5)),
+            ("other", us(30)),
+        ];
+        assert_eq!(named, expected);
+    }
+
+    #[test]
+    fn a_drive_without_spans_is_all_other() {
+        let whole = Duration::from_millis(3);
+        let phases = Phases::of(&[], whole, Duration::ZERO);
+        assert_eq!(phases.named().last(), Some(&("other".to_owned(), whole)));
     }
 }

@@ -245,3 +245,131 @@ fn record(proof: &mut Proof, pair: &Pair<'_>, row: &Row) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{May, Model, Selection};
+
+    fn plan(gates: &[&str]) -> Plan {
+        let gates = gates.iter().map(ToString::to_string).collect();
+        let selection = Selection {
+            gates,
+            ..Selection::default()
+        };
+        Model::embedded().unwrap().plan("v4.7", &selection).unwrap()
+    }
+
+    fn mutant(name: &str, must: &str, may: &str) -> MutantSpec {
+        MutantSpec {
+            name: name.to_owned(),
+            lever: "part".to_owned(),
+            must: vec![must.to_owned()],
+            may: vec![May {
+                gate: may.to_owned(),
+                reason: "it rests on it".to_owned(),
+            }],
+            target: TargetSpec::mutant(name),
+        }
+    }
+
+    fn shown(pairs: &[Pair<'_>]) -> Vec<String> {
+        let show = |pair: &Pair<'_>| {
+            let role = pair
+                .mutant
+                .map_or("null".to_owned(), |(_, role)| format!("{role:?}"));
+            format!("{} {} {role}", pair.target.name, pair.gate.spec.id)
+        };
+        pairs.iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_mutant_meets_the_gates_it_names_and_others_only_when_asked() {
+        let plan = plan(&[
+            "audit-chain-present",
+            "approval-race-safe",
+            "chaos-degrade-cycle",
+        ]);
+        let mutant = mutant(
+            "audit-constant-prev",
+            "audit-chain-present",
+            "approval-race-safe",
+        );
+        let nulls = [TargetSpec::null("liar").unwrap()];
+        let checked = sort_gates(&plan, &[], &mut Proof::default());
+        let with = |scope| shown(&pairs(&checked, &[&mutant], &nulls, scope));
+        let named = ["audit-constant-prev A1 Must", "audit-constant-prev B1 May"];
+        let nulls = ["liar A1 null", "liar B1 null", "liar C5 null"];
+        assert_eq!(with(Scope::Named), [named.as_slice(), &nulls].concat());
+        let all = [
+            named.as_slice(),
+            &["audit-constant-prev C5 Bystander"],
+            &nulls,
+        ]
+        .concat();
+        assert_eq!(with(Scope::All), all);
+        assert_eq!(
+            with(Scope::Sample {
+                pairs: 1,
+                seed: Seed(1)
+            }),
+            all
+        );
+        assert_eq!(
+            with(Scope::Sample {
+                pairs: 0,
+                seed: Seed(1)
+            })
+            .len(),
+            5
+        );
+    }
+
+    #[test]
+    fn a_share_is_the_same_for_the_same_commit() {
+        let plan = plan(&[]);
+        let mutants: Vec<MutantSpec> = ["a", "b", "c", "d"]
+            .map(|name| mutant(name, "audit-chain-present", "-"))
+            .to_vec();
+        let mutants: Vec<&MutantSpec> = mutants.iter().collect();
+        let checked = sort_gates(&plan, &[], &mut Proof::default());
+        let share = |seed| {
+            shown(&pairs(
+                &checked,
+                &mutants,
+                &[],
+                Scope::Sample {
+                    pairs: 3,
+                    seed: Seed(seed),
+                },
+            ))
+        };
+        assert_eq!(share(1), share(1));
+        assert!((2..20).any(|seed| share(seed) != share(1)));
+    }
+
+    #[test]
+    fn what_is_not_built_and_what_has_no_check_is_noted() {
+        let plan = plan(&["audit-chain-present", "wal-mode"]);
+        let mut proof = Proof::default();
+        let built = mutant("audit-constant-prev", "audit-chain-present", "-");
+        sort_gates(&plan, &[built], &mut proof);
+        assert_eq!(proof.unchecked[0].0, "wal-mode");
+        assert_eq!(
+            proof.unchecked[0].1,
+            ["journal-mode-delete", "store-acks-before-commit"]
+        );
+        let missing: Vec<&str> = proof
+            .missing
+            .iter()
+            .map(|(_, name)| name.as_str())
+            .collect();
+        assert_eq!(missing.len(), 4);
+        assert!(!missing.contains(&"audit-constant-prev"));
+        // A mutant of that name which does not declare the gate is not the row's mutant.
+        let stray = mutant("audit-constant-prev", "approval-race-safe", "-");
+        let mut proof = Proof::default();
+        sort_gates(&plan, &[stray], &mut proof);
+        assert_eq!(proof.missing.len(), 5);
+    }
+}
