@@ -117,6 +117,10 @@ fn settle(status: u16, body: &Value) -> Option<Outcome> {
             .map(str::to_owned)
     };
     let code = text("code").unwrap_or_else(|| format!("STATUS_{status}"));
+    let retryable = body
+        .pointer("/error/retryable")
+        .and_then(Value::as_bool)
+        .unwrap_or(true);
     match (status, code.as_str()) {
         (200, _) => Some(Outcome::Succeeded {
             result: body.get("result").cloned().unwrap_or(Value::Null),
@@ -124,7 +128,7 @@ fn settle(status: u16, body: &Value) -> Option<Outcome> {
         // The call is running, or openclaw could not keep its books just now: asking again with the
         // same operation id is safe and brings the outcome.
         (409, "KEY_IN_PROGRESS") | (429, _) => None,
-        (503, code) if code != "TOOL_UNAVAILABLE" => None,
+        (503, code) if code != "TOOL_UNAVAILABLE" && retryable => None,
         _ => {
             let message = text("message").unwrap_or_else(|| format!("openclaw answered {status}"));
             Some(Outcome::Failed { code, message })
@@ -162,6 +166,16 @@ mod tests {
                 "{code}"
             );
         }
+    }
+
+    #[test]
+    fn a_broken_audit_chain_ends_the_call() {
+        let error = json!({"ok": false, "error":
+            {"code": "AUDIT_BROKEN", "message": "m", "retryable": false}});
+        assert_eq!(
+            settle(503, &error),
+            Some(Outcome::failed("AUDIT_BROKEN", "m"))
+        );
     }
 
     #[test]

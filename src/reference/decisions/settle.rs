@@ -344,3 +344,63 @@ pub fn resumer(service: &'static str, kind: Kind) -> Resumer {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_341_600_000_000);
+
+    fn row(verdict: Option<Verdict>, expires_at: Timestamp) -> Decision {
+        Decision {
+            id: "cnf_1".into(),
+            session_id: None,
+            tool_name: "file.write".into(),
+            args: json!({}),
+            verdict,
+            decided_by: json!({"actor_id": "op-1", "actor_role": "operator", "via": null}),
+            fence: 41,
+            issues: 2,
+            expires_at,
+        }
+    }
+
+    fn said(row: Option<&Decision>, fence: Option<i64>) -> (u16, String, String) {
+        let refusal = refusal(Kind::Confirmation, "cnf_1", fence, row, NOW);
+        (refusal.status, refusal.code, refusal.message)
+    }
+
+    #[test]
+    fn a_verdict_goes_before_the_deadline_and_the_deadline_before_the_fence() {
+        let (past, future) = (Timestamp(NOW.us() - 1_000_000), NOW.plus_ms(1));
+        let unknown = (404, "CONFIRMATION_NOT_FOUND", "no confirmation cnf_1");
+        let decided = (409, "ALREADY_DECIDED", "cnf_1 is denied");
+        let expired = (
+            409,
+            "CONFIRMATION_EXPIRED",
+            "cnf_1 expired at 2026-11-22T09:59:59.000000Z",
+        );
+        let stale = (409, "FENCE_STALE", "fence 40 is not the current one");
+        for (row, expected) in [
+            (None, unknown),
+            (Some(row(Some(Verdict::Denied), past)), decided),
+            (Some(row(Some(Verdict::Denied), future)), decided),
+            (Some(row(None, past)), expired),
+            (Some(row(None, future)), stale),
+        ] {
+            let (status, code, message) = said(row.as_ref(), Some(40));
+            assert_eq!((status, code.as_str(), message.as_str()), expected);
+        }
+        let open = row(None, future);
+        assert_eq!(said(Some(&open), None).1, "FENCE_STALE");
+    }
+
+    #[test]
+    fn the_winner_is_named_to_the_loser() {
+        let won = row(Some(Verdict::Approved), NOW);
+        let refusal = refusal(Kind::Action, "cnf_1", None, Some(&won), NOW);
+        let expected =
+            json!({"verdict": "approved", "decided_by": won.decided_by, "fence_token": 41});
+        assert_eq!(refusal.details, expected);
+    }
+}
