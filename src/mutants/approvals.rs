@@ -130,7 +130,9 @@ fn run_again(original: &Handler, kind: Kind) -> Handler {
                 .store
                 .read(move |sql| decisions::find(sql, kind.name(), &id))
                 .await;
-            if let (409, Ok(Some(decision))) = (reply.status, found)
+            // A late decision, and not a repeat of the winning one under its key.
+            let late = reply.value()["error"]["code"] == "ALREADY_DECIDED";
+            if let (true, Ok(Some(decision))) = (late, found)
                 && decision.verdict == Some(Verdict::Approved)
             {
                 let url = format!("{}/run", service.config().backends.tools.url);
