@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Writes `bytes` to a temporary file beside `path`, syncs it and renames it over `path`.
@@ -15,7 +16,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(folder)?;
-    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+    // As any program makes a file: readable by whom the umask lets read.
+    let readable = fs::Permissions::from_mode(0o666);
+    let mut fresh = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
     fresh.write_all(bytes)?;
     fresh.as_file().sync_all()?;
     fresh.persist(path).map_err(|refused| refused.error)?;
