@@ -18,7 +18,12 @@ const README: &str = include_str!("../README.md");
 /// places are not padded.
 fn stable(line: &str) -> String {
     let mut kept = String::new();
-    for letter in line.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
+    for letter in line
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+    {
         match letter {
             '0'..='9' | '.' if kept.ends_with('#') => {}
             '0'..='9' => kept.push('#'),
@@ -43,7 +48,9 @@ fn shown(name: &str) -> Vec<&'static str> {
     let (_, rest) = README.split_once(&start).unwrap();
     let (block, _) = rest.split_once("```").unwrap();
     let lines = block.lines();
-    lines.filter(|line| !line.is_empty() && line.trim() != "...").collect()
+    lines
+        .filter(|line| !line.is_empty() && line.trim() != "...")
+        .collect()
 }
 
 /// The arguments of every `cargo run -- ...` in the README.
@@ -64,7 +71,10 @@ fn sonia_gate() -> Command {
 
 #[test]
 fn numbers_differ_and_words_do_not() {
-    assert_eq!(stable("  PASS [  0.036s] ( 1/84) v4.7/B1"), "PASS [#s] (#/#) v#/B#");
+    assert_eq!(
+        stable("  PASS [  0.036s] ( 1/84) v4.7/B1"),
+        "PASS [#s] (#/#) v#/B#"
+    );
     assert_eq!(stable("[ 10.036s] (10/84)"), "[#s] (#/#)");
     assert_ne!(stable("PASS 1"), stable("FAIL 1"));
 }
@@ -72,9 +82,17 @@ fn numbers_differ_and_words_do_not() {
 #[test]
 fn every_command_is_one_that_the_program_knows() {
     let commands = commands();
-    assert!(commands.len() >= 6, "got {} commands, expected 6 or more", commands.len());
+    assert!(
+        commands.len() >= 6,
+        "got {} commands, expected 6 or more",
+        commands.len()
+    );
     for arguments in commands {
-        sonia_gate().args(&arguments).arg("--help").assert().success();
+        sonia_gate()
+            .args(&arguments)
+            .arg("--help")
+            .assert()
+            .success();
     }
     let unknown = ["gate", "v4.7", "--no-such-option", "--help"];
     sonia_gate().args(unknown).assert().code(2);
@@ -84,11 +102,19 @@ fn every_command_is_one_that_the_program_knows() {
 fn the_release_is_gated_as_shown() {
     let out = tempfile::tempdir().unwrap();
     let mut command = sonia_gate();
-    let run = command.args(["gate", "v4.7", "--out"]).arg(out.path()).assert().code(3);
+    let run = command
+        .args(["gate", "v4.7", "--out"])
+        .arg(out.path())
+        .assert()
+        .code(3);
     let printed = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     let printed: BTreeSet<_> = printed.lines().map(head).collect();
     let shown = shown("gate");
-    assert!(shown.len() >= 9, "got {} lines, expected 9 or more", shown.len());
+    assert!(
+        shown.len() >= 9,
+        "got {} lines, expected 9 or more",
+        shown.len()
+    );
     for line in shown.into_iter().map(head) {
         assert!(printed.contains(&line), "not printed: {line}\n{printed:#?}");
     }
@@ -98,10 +124,25 @@ fn the_release_is_gated_as_shown() {
 fn the_proof_is_the_one_that_is_shown() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("releases/v4.7.0/kill-matrix.json");
     let matrix = KillMatrix::read(&file).unwrap();
-    let run = matrix.mutants.iter().filter(|mutant| !mutant.results.is_empty()).count();
-    let (count, shown) = (format!("{run} mutants: {run} killed"), shown("prove").join("\n"));
-    assert!(shown.contains(&count), "the matrix has {count}, the README shows\n{shown}");
+    let run = matrix
+        .mutants
+        .iter()
+        .filter(|mutant| !mutant.results.is_empty())
+        .count();
+    let (count, shown) = (
+        format!("{run} mutants: {run} killed"),
+        shown("prove").join("\n"),
+    );
+    assert!(
+        shown.contains(&count),
+        "the matrix has {count}, the README shows\n{shown}"
+    );
     for null in &matrix.null_targets {
-        assert!(null.passed.is_empty(), "{} passed {:?}", null.name, null.passed);
+        assert!(
+            null.passed.is_empty(),
+            "{} passed {:?}",
+            null.name,
+            null.passed
+        );
     }
 }

@@ -18,7 +18,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // As any program makes a file: readable by whom the umask lets read.
     let readable = fs::Permissions::from_mode(0o666);
-    let mut fresh = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
+    let mut fresh = tempfile::Builder::new()
+        .permissions(readable)
+        .tempfile_in(folder)?;
     fresh.write_all(bytes)?;
     fresh.as_file().sync_all()?;
     fresh.persist(path).map_err(|refused| refused.error)?;
