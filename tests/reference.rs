@@ -569,6 +569,33 @@ async fn a_range_that_ends_where_an_entry_is_missing_is_broken() {
 }
 
 #[tokio::test]
+async fn an_entry_that_slipped_into_another_chain_is_missed() {
+    let world = World::start(json!({})).await;
+    for _ in 0..3 {
+        world.session().await;
+    }
+    let slip = "DROP TRIGGER audit_log_refuses_update; PRAGMA ignore_check_constraints = ON; \
+                UPDATE audit_log SET chain = 'a' WHERE seq = 2;";
+    world.database(GATEWAY).execute_batch(slip).unwrap();
+    let path = "/v3/audit/export?from_seq=0&to_seq=1";
+    let before = world
+        .send(Who::Observer, GATEWAY, ("GET", path), &[], None)
+        .await;
+    assert_eq!(before.status, 200);
+    let broken = world
+        .send(
+            Who::Observer,
+            GATEWAY,
+            ("GET", "/v1/audit/export"),
+            &[],
+            None,
+        )
+        .await;
+    assert_eq!(broken.status, 409);
+    assert_eq!(broken.body["error"]["details"]["seq"], 2);
+}
+
+#[tokio::test]
 async fn the_database_itself_takes_nothing_but_the_next_entry() {
     let world = World::start(json!({})).await;
     world.session().await;

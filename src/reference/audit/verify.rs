@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Connection, Row, params};
 
 use super::{ChainRule, Entry, Link};
+use crate::reference::store::is_lock;
 
 /// Why an entry is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,13 @@ struct Walk<'a> {
     last: Option<Link>,
 }
 
+/// What a table holds, whatever a row says of itself.
+struct Extent {
+    newest: i64,
+    /// The first entry in the range that names another chain: it slipped out of this one.
+    foreign: Option<i64>,
+}
+
 impl<'a> Walk<'a> {
     fn new(rule: &'a dyn ChainRule, chain: &'a str, from: i64) -> Self {
         // One entry earlier is read and checked too: the first one's link leads there.
@@ -141,36 +149,37 @@ impl<'a> Walk<'a> {
         &mut self,
         conn: &Connection,
         to: i64,
-        mut keep: impl FnMut(Entry) -> bool,
+        keep: impl FnMut(Entry) -> bool,
     ) -> rusqlite::Result<Option<Break>> {
-        // Without `WHERE chain`: an entry whose chain name was changed must not slip out of sight.
-        let sql = "SELECT chain, seq, ts, service, actor_id, actor_role, via, action, resource, \
-                   outcome, correlation_id, request_id, replay_generation, causal_parent, \
-                   payload_sha256, prev_hash, hash FROM audit_log \
-                   WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq, chain";
-        let mut statement = match conn.prepare_cached(sql) {
-            Ok(statement) => statement,
-            Err(error) => return self.unreadable(error).map(Some),
-        };
-        let newest = conn.query_row("SELECT max(seq) FROM audit_log", [], |row| row.get(0));
-        let end = match newest {
-            Ok(newest) => Option::<i64>::unwrap_or(newest, -1).min(to),
-            Err(error) => return self.unreadable(error).map(Some),
-        };
-        let mut rows = statement.query([self.expected, end])?;
-        loop {
-            let entry = match rows.next() {
-                // Entries 0 to 9 without 5, read up to 5: nothing bad is seen, 5 just does not come.
-                Ok(None) if self.expected <= end => return Ok(Some(self.broken(Reason::Gap))),
-                Ok(None) => return Ok(None),
-                Ok(Some(row)) => match entry(row) {
-                    Ok(entry) => entry,
-                    Err(error) => return self.unreadable(error).map(Some),
-                },
-                Err(error) => return self.unreadable(error).map(Some),
-            };
+        match self.walk(conn, to, keep) {
+            Ok(found) => Ok(found.map(|(seq, reason)| self.broken(seq, reason))),
+            Err(error) if is_lock(&error) => Err(error),
+            Err(_) => Ok(Some(self.broken(self.expected, Reason::Unreadable))),
+        }
+    }
+
+    fn walk(
+        &mut self,
+        conn: &Connection,
+        to: i64,
+        mut keep: impl FnMut(Entry) -> bool,
+    ) -> rusqlite::Result<Option<(i64, Reason)>> {
+        let Extent { newest, foreign } = self.extent(conn, to)?;
+        let end = newest.min(to);
+        let mut statement = conn.prepare_cached(
+            "SELECT chain, seq, ts, service, actor_id, actor_role, via, action, resource, \
+             outcome, correlation_id, request_id, replay_generation, causal_parent, \
+             payload_sha256, prev_hash, hash FROM audit_log \
+             WHERE chain = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq",
+        )?;
+        let mut rows = statement.query(params![self.chain, self.expected, end])?;
+        while let Some(row) = rows.next()? {
+            if foreign.is_some_and(|foreign| foreign <= self.expected) {
+                break;
+            }
+            let entry = entry(row)?;
             if let Err(reason) = self.check(&entry) {
-                return Ok(Some(self.broken(reason)));
+                return Ok(Some((self.expected, reason)));
             }
             self.last = Some(entry.link());
             self.expected += 1;
@@ -178,13 +187,32 @@ impl<'a> Walk<'a> {
                 return Ok(None);
             }
         }
+        Ok(match foreign {
+            Some(foreign) => Some((foreign, Reason::Hash)),
+            // Entries 0 to 9 without 5, read up to 5: nothing bad is seen, 5 just does not come.
+            None => (self.expected <= end).then_some((self.expected, Reason::Gap)),
+        })
+    }
+
+    fn extent(&self, conn: &Connection, to: i64) -> rusqlite::Result<Extent> {
+        conn.prepare_cached(
+            "SELECT coalesce(max(CASE typeof(seq) WHEN 'integer' THEN seq END), -1), \
+             min(CASE WHEN chain IS NOT ?1 AND seq >= ?2 AND seq <= ?3 THEN seq END) \
+             FROM audit_log",
+        )?
+        .query_row(params![self.chain, self.expected, to], |row| {
+            Ok(Extent {
+                newest: row.get(0)?,
+                foreign: row.get(1)?,
+            })
+        })
     }
 
     fn check(&self, entry: &Entry) -> Result<(), Reason> {
         if entry.seq != self.expected {
             return Err(Reason::Gap);
         }
-        if entry.chain != self.chain || self.rule.digest(entry) != entry.hash {
+        if self.rule.digest(entry) != entry.hash {
             return Err(Reason::Hash);
         }
         // The entry before the range only lends its hash; its own link is outside what is read.
@@ -195,18 +223,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn broken(&self, reason: Reason) -> Break {
+    fn broken(&self, seq: i64, reason: Reason) -> Break {
         Break {
             chain: self.chain.to_owned(),
-            seq: self.expected,
+            seq,
             reason,
-        }
-    }
-
-    fn unreadable(&self, error: rusqlite::Error) -> rusqlite::Result<Break> {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Err(error),
-            _ => Ok(self.broken(Reason::Unreadable)),
         }
     }
 }

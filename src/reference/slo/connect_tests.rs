@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::http::HeaderMap;
+use axum::routing::post;
+use axum::{Json, Router};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -20,6 +23,10 @@ struct Process {
 
 impl Process {
     async fn start(dir: &Path, slo: Value) -> Self {
+        Self::with_models(dir, slo, "http://127.0.0.1:1").await
+    }
+
+    async fn with_models(dir: &Path, slo: Value, models: &str) -> Self {
         let ports: BTreeMap<_, _> = crate::reference::wiring::SERVICES
             .iter()
             .map(|name| (*name, json!({"port": 0})))
@@ -28,6 +35,7 @@ impl Process {
             "services": ports,
             "auth": {"enabled": false},
             "rate_limit": {"enabled": false},
+            "backends": {"models": {"url": models}},
             "slo": slo,
         });
         let file = dir.join("config.json");
@@ -232,5 +240,66 @@ async fn the_twins_are_equal_but_for_times() {
     assert_eq!(v3, timeless(process.get("/v1/slo/status").await));
     process.window(300).await;
     assert_ne!(v3, timeless(process.get("/v1/slo/status").await));
+    process.running.stop().await;
+}
+
+/// A model backend that answers at once; counts turns and probes apart.
+async fn models() -> (String, Arc<[AtomicU64; 2]>) {
+    let seen = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let counts = Arc::clone(&seen);
+    let chat = move |headers: HeaderMap| async move {
+        counts[usize::from(headers.contains_key("x-probe"))].fetch_add(1, Ordering::Relaxed);
+        Json(json!({"text": "yes", "tool_calls": []}))
+    };
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = Router::new().route("/chat", post(chat));
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    (url, seen)
+}
+
+#[tokio::test]
+async fn turns_degrade_and_probes_alone_recover() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, seen) = models().await;
+    let process = Process::with_models(dir.path(), by_count(), &url).await;
+    let session = json!({"user_id": "u-1", "conversation_id": "c-1"});
+    let (status, session) = process.post("api-gateway", "/v3/sessions", session).await;
+    assert_eq!(status, 201, "{session}");
+    let turn = json!({"session_id": session["session_id"], "input_text": "hi"});
+    process.took_ms.store(300, Ordering::Relaxed);
+    for _ in 0..10 {
+        let (status, answer) = process.post("api-gateway", "/v3/turn", turn.clone()).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let status = process.get("/v3/slo/status").await;
+    assert_eq!(status["current_mode"], "degraded", "{status}");
+    assert!(
+        status["breach_history"][0]["p95"]["model"].is_f64(),
+        "{status}"
+    );
+    assert_eq!(
+        seen.each_ref().map(|count| count.load(Ordering::Relaxed)),
+        [10, 0]
+    );
+    process.running.stop().await;
+
+    let mut slo = by_count();
+    slo["window_ms"] = json!(20);
+    let process = Process::with_models(dir.path(), slo, &url).await;
+    process.took_ms.store(10, Ordering::Relaxed);
+    let recovered = async {
+        while process.get("/v3/slo/status").await["current_mode"] != "normal" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recovered)
+        .await
+        .unwrap();
+    assert_eq!(process.events().await.last().unwrap(), "slo.degrade.exited");
+    let [turns, probes] = seen.each_ref().map(|count| count.load(Ordering::Relaxed));
+    assert_eq!((turns, probes), (10, 15), "three windows of five");
     process.running.stop().await;
 }

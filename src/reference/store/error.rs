@@ -13,6 +13,14 @@ pub enum StoreError {
     Refused(String),
 }
 
+/// Whether somebody else's lock is what stands in the way, and waiting may help.
+pub fn is_lock(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let text = match &error {

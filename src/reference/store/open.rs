@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::readers::Readers;
 use super::tx::Desk;
-use super::{Inner, QUEUE, Store, schema, writer};
+use super::{Inner, QUEUE, Store, is_lock, schema, writer};
 use crate::reference::audit::{self, Break, ChainRule, Checked};
 use crate::reference::time::Clock;
 
@@ -175,13 +175,6 @@ pub fn migrate_down(path: &Path, service: &str) -> Result<(), OpenError> {
         Ok(schema::down(&mut conn, service)?)
     };
     down().map_err(|trouble| trouble.at(path))
-}
-
-fn is_lock(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
 }
 
 enum Trouble {
