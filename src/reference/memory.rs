@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, params};
 use serde_json::{Value, json};
 
+use super::ids;
 use super::mutation::{Done, Refused, commit};
 use super::service::Service;
 use super::time::Timestamp;
 use super::web::{Call, Refusal, Reply, Row, handler};
-use crate::base::ids::random_id;
 
 const MEMORY: &str = "memory-engine";
 const PRIORITIES: &[&str] = &["low", "normal", "high"];
@@ -29,7 +29,7 @@ pub fn routes() -> Vec<Row> {
 }
 
 async fn store(svc: Arc<Service>, call: Call) -> Reply {
-    let id = random_id("mem_", &mut rand::rng());
+    let id = ids::make("mem_");
     let (service, request) = (svc.clone(), call.clone());
     commit(&svc, &call, move |tx| {
         let limits = &service.config().limits;

@@ -6,12 +6,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
 use super::config::Config;
+use super::ids;
 use super::mutation::{Done, Refused, commit};
 use super::service::Service;
 use super::store::{StoreError, Tx};
 use super::time::Timestamp;
 use super::web::{Call, Refusal, Reply, Row, Twin, handler};
-use crate::base::ids::random_id;
 
 const GATEWAY: &str = "api-gateway";
 
@@ -153,7 +153,7 @@ fn idle_since(now: Timestamp, idle_ms: u64) -> i64 {
 }
 
 async fn create(svc: Arc<Service>, call: Call) -> Reply {
-    let id = random_id("ses_", &mut rand::rng());
+    let id = ids::make("ses_");
     let (config, request) = (svc.config(), call.clone());
     commit(&svc, &call, move |tx| {
         let fields = request.fields()?;

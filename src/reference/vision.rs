@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rusqlite::params;
 use serde_json::json;
 
+use super::ids;
 use super::mutation::{Done, Refused, commit};
 use super::service::Service;
 use super::web::{Call, Refusal, Reply, Row, handler};
-use crate::base::ids::random_id;
 
 /// The route.
 pub fn routes() -> Vec<Row> {
@@ -22,7 +22,7 @@ pub fn routes() -> Vec<Row> {
 }
 
 async fn frame(svc: Arc<Service>, call: Call) -> Reply {
-    let id = random_id("frm_", &mut rand::rng());
+    let id = ids::make("frm_");
     let (service, request) = (svc.clone(), call.clone());
     commit(&svc, &call, move |tx| {
         let config = service.config();

@@ -78,10 +78,7 @@ async fn export(svc: &Arc<Service>, call: &Call) -> Result<Reply, Refusal> {
 
 /// A database that is locked is unavailable; one that is no database any more is a broken chain.
 fn unreadable(svc: &Arc<Service>, chain: &str, error: &StoreError) -> Refusal {
-    let lock = ["locked", "busy"]
-        .iter()
-        .any(|word| error.to_string().contains(word));
-    if lock {
+    if let StoreError::Locked(_) = error {
         return Refusal::store(error);
     }
     let reason = super::Reason::Unreadable;

@@ -17,7 +17,7 @@ fn route(leave: Arc<AtomicBool>) -> Row {
         let leave = leave.clone();
         async move {
             let operation = NewOperation {
-                id: crate::base::ids::random_id("op_", &mut rand::rng()),
+                id: crate::reference::ids::make("op_"),
                 kind: "test",
                 decision_id: Some("cnf_1".to_owned()),
                 fence_token: Some(7),

@@ -5,7 +5,10 @@ use rusqlite::ErrorCode;
 /// A failure of the store. It can be copied, because one failed commit answers many jobs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Locked past the busy timeout, full, read-only, or gone. Nothing was changed.
+    /// Somebody else held it past the busy timeout. Nothing was changed.
+    #[error("{0}")]
+    Locked(String),
+    /// Full, read-only, damaged, or gone. Nothing was changed.
     #[error("{0}")]
     Unavailable(String),
     /// The database refused what it was asked: a constraint, a trigger, a wrong statement.
@@ -28,6 +31,7 @@ impl From<rusqlite::Error> for StoreError {
             other => other.to_string(),
         };
         match error.sqlite_error_code() {
+            _ if is_lock(&error) => Self::Locked(text),
             Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) | None => {
                 Self::Refused(text)
             }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Fields, Refusal};
-use crate::base::ids::random_id;
 use crate::reference::audit::Origin;
 use crate::reference::digest::canonical_sha256;
+use crate::reference::ids;
 
 /// What somebody may do. An unknown role is no role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,7 +108,7 @@ impl Call {
             },
             from_service: false,
             correlation_id: correlation_id.to_owned(),
-            request_id: random_id("req_", &mut rand::rng()),
+            request_id: ids::make("req_"),
             endpoint: String::new(),
             method: "GET",
             path: String::new(),

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{Body, Limiter, Reply, Row, headers, pipeline};
-use crate::base::ids::random_id;
+use crate::reference::ids;
 use crate::reference::service::Service;
 
 /// What stands between a listener and a service that may still be starting.
@@ -73,8 +73,8 @@ async fn serve(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let correlation_id = headers::correlation_id(request.headers())
-        .unwrap_or_else(|| random_id("req_", &mut rand::rng()));
+    let correlation_id =
+        headers::correlation_id(request.headers()).unwrap_or_else(|| ids::make("req_"));
     let reply = pipeline::answer(&front, peer, request, &correlation_id).await;
     response(reply, &correlation_id)
 }
