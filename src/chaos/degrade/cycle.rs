@@ -10,14 +10,12 @@ use anyhow::bail;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::lane::{
-    INJECTED_MS, LEAST_BOUND, ON_WIRE, PATIENCE, SESSIONS, THRESHOLD_MS, WINDOW_TURNS,
-};
+use super::lane::{LEAST_BOUND, PATIENCE, SESSIONS, THRESHOLD_MS, WINDOW_TURNS, thresholds};
 use super::machine::Change;
 use super::timeline::{Batch, Event, Read, Speed, Step, Timeline, Turn};
 use crate::base::Clock;
 use crate::base::json::merge;
-use crate::chaos::link::{Direction, Faults, Link};
+use crate::chaos::link::{Delay, Direction, Faults, Link};
 use crate::doubles::{Behaviour, Double};
 use crate::target::{Ask, Client, Credential, Exchange, Instance};
 
@@ -25,6 +23,8 @@ use crate::target::{Ask, Client, Credential, Exchange, Instance};
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Events a page.
 const PAGE: usize = 1000;
+/// How much the delay on the wire varies, to both sides.
+const WIRE_JITTER_MS: u64 = 20;
 
 /// How turns went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Cycle<'a> {
     instance: Instance,
     pub(super) models: Double,
     link: Option<Link>,
+    /// What a turn may take.
+    threshold_ms: u64,
     injecting: bool,
     pub(super) client: Client,
     pub(super) clock: Clock,
@@ -72,6 +74,7 @@ impl<'a> Cycle<'a> {
             instance,
             models,
             link,
+            threshold_ms: THRESHOLD_MS,
             injecting: false,
             clock,
             sessions: Vec::new(),
@@ -96,9 +99,33 @@ impl<'a> Cycle<'a> {
     pub fn inject(&mut self) {
         self.injecting = true;
         match &self.link {
-            None => self.models.behave(Behaviour::slow(INJECTED_MS)),
-            Some(link) => link.faults(Faults::one_way(Direction::ToUpstream, ON_WIRE)),
+            None => self.models.behave(Behaviour::slow(self.injected_ms())),
+            Some(link) => {
+                // Never less than what is injected, whatever the jitter is.
+                let delay = Delay {
+                    delay_ms: self.injected_ms() + WIRE_JITTER_MS,
+                    jitter_ms: WIRE_JITTER_MS,
+                };
+                link.faults(Faults::one_way(Direction::ToUpstream, delay));
+            }
         }
+    }
+
+    /// What a slow turn takes at least: a tenth more than it may.
+    fn injected_ms(&self) -> u64 {
+        self.threshold_ms + self.threshold_ms / 10
+    }
+
+    /// Allows turns twice the time, for a machine too busy for the time they had: restarts the
+    /// target with other thresholds, which takes nothing away from its modes.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn allow_twice_the_time(&mut self) -> anyhow::Result<()> {
+        self.threshold_ms *= 2;
+        let slo = json!({"thresholds": thresholds(self.threshold_ms)});
+        self.kill_and_start(&slo).await?;
+        self.open_sessions().await
     }
 
     /// Slows them no more.
@@ -200,12 +227,12 @@ impl<'a> Cycle<'a> {
                 .filter_map(|call| Some((call.at_us, call.committed_us?)))
                 .collect(),
             wire_delay_ms: if self.injecting && self.link.is_some() {
-                INJECTED_MS
+                self.injected_ms()
             } else {
                 0
             },
         };
-        let speed = batch.speed(THRESHOLD_MS as f64);
+        let speed = batch.speed(self.threshold_ms as f64);
         self.sent += turns as u64;
         self.line.push(Step::Batch(batch));
         speed

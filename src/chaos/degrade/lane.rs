@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::cycle::Cycle;
 use super::timeline::{Step, Timeline};
 use crate::base::json::merge;
-use crate::chaos::link::{Delay, Link};
+use crate::chaos::link::Link;
 use crate::doubles::Double;
 use crate::target::{Incident, Launcher, Setup};
 
@@ -19,13 +19,6 @@ pub const WINDOW_TURNS: usize = 5;
 /// What a turn may take, in milliseconds: many times what one takes, so that a busy machine makes
 /// no quick turn uncertain.
 pub const THRESHOLD_MS: u64 = 500;
-/// What a slow turn takes at least, in milliseconds.
-pub const INJECTED_MS: u64 = 550;
-/// The same on the wire; with the jitter it is never less than [`INJECTED_MS`].
-pub(super) const ON_WIRE: Delay = Delay {
-    delay_ms: INJECTED_MS + 20,
-    jitter_ms: 20,
-};
 /// A window that never closes by time within a drive.
 pub const LONG_WINDOW_MS: u64 = 600_000;
 /// The least time in which something that must happen may happen.
@@ -35,13 +28,18 @@ pub const PATIENCE: usize = 10;
 /// Sessions that turns are spread over: turns of one session may be served one after the other.
 pub(super) const SESSIONS: usize = 15;
 
+/// The thresholds by which a turn may take so long.
+pub(super) fn thresholds(threshold_ms: u64) -> Value {
+    json!({"total": {"p95": threshold_ms, "p99": threshold_ms}})
+}
+
 /// The `slo` key that every drive begins with: windows by count, one batch each.
 pub fn slo_by_count() -> Value {
     json!({
         "window_ms": LONG_WINDOW_MS,
         "window_max_samples": WINDOW_TURNS,
         "min_samples": WINDOW_TURNS,
-        "thresholds": {"total": {"p95": THRESHOLD_MS, "p99": THRESHOLD_MS}},
+        "thresholds": thresholds(THRESHOLD_MS),
     })
 }
 

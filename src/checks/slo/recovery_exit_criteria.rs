@@ -236,8 +236,12 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 }
 
 /// Degrades the target and sees it shed; one that is degraded gets a breach, which takes its count
-/// of healthy windows back to none. False when it cannot be degraded.
-async fn begin(cycle: &mut Cycle<'_>) -> anyhow::Result<bool> {
+/// of healthy windows back to none. False when it cannot be degraded. A pattern that load spoiled
+/// is driven again more slowly.
+async fn begin(cycle: &mut Cycle<'_>, again: bool) -> anyhow::Result<bool> {
+    if again {
+        cycle.allow_twice_the_time().await?;
+    }
     if cycle.degraded() {
         cycle.inject();
         let went = cycle.turns(WINDOW_TURNS, None).await;
@@ -255,8 +259,9 @@ async fn begin(cycle: &mut Cycle<'_>) -> anyhow::Result<bool> {
 async fn recover_interrupted(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
     let mut cycle = lane.open(line).await?;
     cycle.probe(&SHED).await;
-    for _ in 0..TRIES {
-        if !begin(&mut cycle).await? || interrupted(&mut cycle).await? != Went::Uncertain {
+    for again in 0..TRIES {
+        if !begin(&mut cycle, again > 0).await? || interrupted(&mut cycle).await? != Went::Uncertain
+        {
             break;
         }
     }
@@ -299,8 +304,8 @@ async fn recover_over_a_kill(
     healthy: usize,
 ) -> anyhow::Result<()> {
     let mut cycle = lane.open(line).await?;
-    for _ in 0..TRIES {
-        if !begin(&mut cycle).await? {
+    for again in 0..TRIES {
+        if !begin(&mut cycle, again > 0).await? {
             break;
         }
         if !healthy_windows(&mut cycle, healthy).await? {

@@ -124,18 +124,16 @@ impl Walk {
             .count() as u64
     }
 
-    /// After how many healthy windows in a row each exit came.
+    /// After how many healthy windows in a row each exit came, where every window was certain.
     pub(super) fn healthy_before_exits(&self) -> Vec<usize> {
         let windows = self.windows().replace('K', "");
         let parts: Vec<&str> = windows.split('<').collect();
-        let run = |part: &&str| {
-            part.chars()
-                .rev()
-                .take_while(|letter| "Hp?".contains(*letter))
-                .count()
-        };
         let (_, before) = parts.split_last().unwrap_or((&"", &[]));
-        before.iter().map(run).collect()
+        let runs = before
+            .iter()
+            .filter_map(|part| part.rsplit(['B', '>']).next());
+        let certain = runs.filter(|run| !run.contains('?'));
+        certain.map(str::len).collect()
     }
 
     /// How a batch stands to the threshold.
