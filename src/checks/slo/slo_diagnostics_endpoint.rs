@@ -57,9 +57,14 @@ pub fn judge(seen: &Evidence) -> Judgement {
     for text in violations {
         judgement.violation(text);
     }
+    for text in walk.violations.iter().cloned() {
+        judgement.violation(text);
+    }
+    judgement.undecided.extend(walk.undecided.iter().cloned());
     judgement.exercised("statuses", statuses);
     judgement.exercised("modes", modes.len() as u64);
     judgement.exercised("history_overflows", overflows);
+    judgement.exercised("twin_pairs", equal);
     judgement.expect(statuses == 0 || refused >= PATHS.len() as u64, || {
         format!(
             "got {refused} refusals without credentials, expected {}",

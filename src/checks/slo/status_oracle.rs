@@ -62,12 +62,16 @@ struct Oracle<'a> {
     breach_windows: u32,
     recover_windows: u32,
     history_limit: usize,
+    strange: Vec<String>,
 }
 
 /// Compares every status read of the timeline.
 pub(super) fn look(line: &Timeline, slo: &Value) -> Looked {
     let oracle = Oracle::new(line, slo);
-    let mut looked = Looked::default();
+    let mut looked = Looked {
+        violations: oracle.strange.clone(),
+        ..Looked::default()
+    };
     let mut last: Option<(&Status, bool)> = None;
     for status in line.statuses() {
         if !status.credentials {
@@ -180,6 +184,7 @@ impl<'a> Oracle<'a> {
             moments: vec![Moment::start()],
             reasons: Vec::new(),
             line,
+            strange: Vec::new(),
             breach_windows,
             recover_windows,
             history_limit: usize::try_from(limit).unwrap_or(usize::MAX),
@@ -220,7 +225,13 @@ impl<'a> Oracle<'a> {
         let class = match event.data["class"].as_str() {
             Some("breach") => Class::Breach,
             Some("healthy") => Class::Healthy,
-            _ => Class::Neutral,
+            // Neutral windows are not announced: any other word is not of the contract.
+            other => {
+                self.strange.push(format!(
+                    "slo.window of class {other:?}, expected breach or healthy"
+                ));
+                Class::Neutral
+            }
         };
         let rules = Rules {
             breach: Count::At(self.breach_windows),

@@ -118,7 +118,11 @@ pub fn judge(lane: &Lane, tally: &mut Tally) {
         judge_strangers(lane, &subject.asked, tally);
         judge_answers(lane, subject, inside, &calls, tally);
     }
-    tally.kills_inside += cut_by.iter().filter(|&&cut| cut > 0).count() as u64;
+    let inside = lane.kills.iter().zip(cut_by).filter(|(_, cut)| *cut > 0);
+    for (kill, _) in inside {
+        tally.kills_inside += 1;
+        tally.moments.insert(kill.moment);
+    }
 }
 
 fn second_effects(calls: &[Vec<&Seen>]) -> u64 {

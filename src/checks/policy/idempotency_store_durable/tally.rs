@@ -1,7 +1,8 @@
 //! What the parts of this gate's judge add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::chaos::crash::Moment;
 use crate::checks::Judgement;
 
 /// How many violations are written out; the rest is counted.
@@ -22,6 +23,8 @@ pub struct Tally {
     pub replays_after_kill: u64,
     /// KILLs that certainly cut at least one operation.
     pub kills_inside: u64,
+    /// The moments at which they came.
+    pub moments: BTreeSet<Moment>,
     /// Operations that were certainly cut.
     pub cut: u64,
     /// The cut operations that had an effect more than once.
@@ -75,6 +78,7 @@ impl Tally {
         }
         let exercised = [
             ("kills_inside_operation", self.kills_inside),
+            ("kill_moments", self.moments.len() as u64),
             ("operations_cut", self.cut),
             ("replays_after_kill", self.replays_after_kill),
             ("key_in_progress", self.in_progress),

@@ -267,6 +267,7 @@ fn a_good_run_has_its_numbers_and_no_violation() {
     );
     for (name, count) in [
         ("kills_inside_operation", 1),
+        ("kill_moments", 1),
         ("replays_after_kill", 2),
         ("key_in_progress", 3),
         ("key_reused", 2),
