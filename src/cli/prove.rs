@@ -1,4 +1,5 @@
-//! `prove`: runs every mutant against the gates that it has to break, and writes the kill matrix.
+//! `prove`: runs every gate on the clean target and every mutant against the gates that it has to
+//! break, and writes the kill matrix.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use crate::base::Seed;
 use crate::model::{NULL_TARGETS, Plan, Selection, Status, TargetSpec};
 use crate::mutants;
 use crate::report::{self, KillMatrix, MATRIX_FILE};
-use crate::runner::{self, CellRole, Outcome, Proof, ProveOptions, Proven, Scope};
+use crate::runner::{self, Against, CellRole, Outcome, Proof, ProveOptions, Proven, Scope};
 use crate::target::tools;
 
 /// Example: sonia-gate prove v4.7 approval-race-safe
@@ -129,12 +130,11 @@ async fn watch(mut received: mpsc::UnboundedReceiver<Proven>, arguments: &Argume
     while let Some(proven) = received.recv().await {
         let screen = screen.get_or_insert_with(|| screen::Screen::new(proven.of));
         done += 1;
-        let (word, as_declared) = word(proven.role, proven.row.status);
+        let (word, as_declared) = word(proven.against, proven.row.status);
         if !as_declared {
-            let option = if proven.role.is_some() {
-                "--mutant"
-            } else {
-                "--target"
+            let option = match proven.against {
+                Against::Mutant(_) => "--mutant",
+                Against::Reference | Against::Null => "--target",
             };
             again.push(format!(
                 "sonia-gate gate {} {} {option} {} --seed {seed}",
@@ -160,26 +160,32 @@ fn line(word: &str, proven: &Proven, done: usize) -> String {
         target, row, of, ..
     } = proven;
     let width = of.to_string().len();
+    let pair = match proven.against {
+        Against::Reference => format!("{} on the {target}", row.name),
+        Against::Mutant(_) | Against::Null => format!("{target} by {}", row.name),
+    };
     format!(
-        "{} [{}] ({done:>width$}/{of}) {target} by {}  {}",
+        "{} [{}] ({done:>width$}/{of}) {pair}  {}",
         screen::verb(word),
         lines::time(row.duration),
-        row.name,
         row.detail
     )
 }
 
 /// What a drive is called, and whether it is as declared.
-fn word(role: Option<CellRole>, status: Status) -> (&'static str, bool) {
-    match (role, status) {
-        (Some(CellRole::Must | CellRole::May), Status::Fail) => ("KILLED", true),
-        (Some(CellRole::Must), Status::Pass) => ("SURVIVED", false),
-        (Some(CellRole::Must), _) => ("UNDECIDED", false),
-        (Some(CellRole::May), _) | (Some(CellRole::Bystander), Status::Pass) => ("HELD", true),
-        (Some(CellRole::Bystander), Status::Fail) => ("BYSTANDER", false),
-        (Some(CellRole::Bystander), _) => ("UNDECIDED", false),
-        (None, Status::Pass) => ("VACUOUS", false),
-        (None, _) => ("REFUSED", true),
+fn word(against: Against, status: Status) -> (&'static str, bool) {
+    use Against::{Mutant, Null, Reference};
+    use CellRole::{Bystander, May, Must};
+    match (against, status) {
+        (Reference, Status::Pass) => ("PASS", true),
+        (Reference, Status::Fail) => ("BROKEN", false),
+        (Mutant(Must | May), Status::Fail) => ("KILLED", true),
+        (Mutant(Must), Status::Pass) => ("SURVIVED", false),
+        (Mutant(May), _) | (Mutant(Bystander), Status::Pass) => ("HELD", true),
+        (Mutant(Bystander), Status::Fail) => ("BYSTANDER", false),
+        (Reference | Mutant(Must | Bystander), _) => ("UNDECIDED", false),
+        (Null, Status::Pass) => ("VACUOUS", false),
+        (Null, _) => ("REFUSED", true),
     }
 }
 
@@ -197,10 +203,16 @@ fn close(plan: &Plan, proof: &Proof, began: Instant) -> Exit {
             .filter(|one| one.outcome() == outcome)
             .count()
     };
+    let controlled = proof
+        .checked
+        .iter()
+        .filter(|(gate, _)| proof.controlled(gate))
+        .count();
     let vacuous: usize = proof.nulls.iter().map(|null| null.passed().len()).sum();
     screen::print(&format!(
         "{} [{}] {} mutants: {} killed, {} survived, {} with bystanders, {} undecided, {} not built; \
-         {} null targets passed {vacuous} gates; {} gates have no check yet",
+         control: {controlled} of {} gates pass; {} null targets passed {vacuous} gates; {} gates have \
+         no check yet",
         screen::verb("Summary"),
         lines::time(began.elapsed()),
         proof.mutants.len(),
@@ -209,13 +221,18 @@ fn close(plan: &Plan, proof: &Proof, began: Instant) -> Exit {
         count(Outcome::Bystander),
         count(Outcome::Undecided),
         proof.missing.len(),
+        proof.checked.len(),
         proof.nulls.len(),
         proof.unchecked.len()
     ));
     let (word, text, exit) = match (proof.refuted(), proof.open()) {
         (true, _) => ("REFUTED", "something is not as declared", Exit::Red),
         (false, true) => ("OPEN", "something stayed open", Exit::Open),
-        (false, false) => ("PROVEN", "every mutant is killed as declared", Exit::Green),
+        (false, false) => (
+            "PROVEN",
+            "every gate passes on the reference, every mutant is killed as declared",
+            Exit::Green,
+        ),
     };
     screen::print(&format!(
         "{} {}: {text}",

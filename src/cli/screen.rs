@@ -38,7 +38,7 @@ pub(super) fn verb(word: &str) -> String {
         "PASS" | "PROMOTE" | "KILLED" | "REFUSED" | "PROVEN" | "HELD" => {
             Style::new().green().bold()
         }
-        "FAIL" | "HOLD" | "SURVIVED" | "BYSTANDER" | "VACUOUS" | "REFUTED" => {
+        "FAIL" | "HOLD" | "BROKEN" | "SURVIVED" | "BYSTANDER" | "VACUOUS" | "REFUTED" => {
             Style::new().red().bold()
         }
         "UNKNOWN" | "UNDECIDED" | "OPEN" | "MISSING" => Style::new().yellow().bold(),

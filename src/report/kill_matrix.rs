@@ -1,4 +1,5 @@
-//! `kill-matrix.json`: which mutant was killed by which gate, and what the null targets passed.
+//! `kill-matrix.json`: what each gate came to on the clean target, which mutant was killed by which
+//! gate, and what the null targets passed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,6 +26,9 @@ pub struct KillMatrix {
     pub commit: Option<String>,
     /// The seed, as a decimal text.
     pub seed: String,
+    /// What each gate with a check came to on the clean target. One that did not PASS there, or is
+    /// not among them, is unproven, whatever it killed.
+    pub control: BTreeMap<String, Status>,
     /// Every mutant: those that were run, and those of gates without a check.
     pub mutants: Vec<MutantRow>,
     /// Every gate that was to be proven.
@@ -57,7 +61,7 @@ pub struct GateRow {
     pub name: String,
     /// Whether there is a check for it.
     pub checked: bool,
-    /// Mutants that declare it and were seen to break it.
+    /// Mutants that declare it and were seen to break it, if it passes without them.
     pub killed_by: Vec<String>,
 }
 
@@ -141,6 +145,7 @@ impl KillMatrix {
             proof_digest: digest.to_owned(),
             commit: commit.map(str::to_owned),
             seed: seed.to_string(),
+            control: proof.control.clone(),
             mutants,
             gates,
             null_targets: nulls.collect(),
@@ -162,8 +167,9 @@ impl KillMatrix {
         })
     }
 
-    /// Gates of the plan that this matrix does not prove: without a kill, or passed by a null
-    /// target. What it says is counted again from the mutants' results; `killed_by` is for readers.
+    /// Gates of the plan that this matrix does not prove: not passed on the clean target, without a
+    /// kill, or passed by a null target. What it says is counted again from the control and the
+    /// mutants' results; `killed_by` is for readers.
     #[must_use]
     pub fn unproven(&self, plan: &Plan) -> Vec<String> {
         let vacuous: BTreeSet<&str> = self
@@ -172,6 +178,7 @@ impl KillMatrix {
             .flat_map(|null| &null.passed)
             .map(String::as_str)
             .collect();
+        let controlled = |gate: &str| self.control.get(gate) == Some(&Status::Pass);
         let kills = |gate: &str| {
             self.mutants.iter().any(|mutant| {
                 let named = mutant.must.iter().any(|name| name == gate)
@@ -181,7 +188,7 @@ impl KillMatrix {
         };
         let gates = plan.gates.iter().map(|gate| gate.spec.name.as_str());
         gates
-            .filter(|gate| vacuous.contains(gate) || !kills(gate))
+            .filter(|gate| !controlled(gate) || vacuous.contains(gate) || !kills(gate))
             .map(str::to_owned)
             .collect()
     }
@@ -231,6 +238,7 @@ mod tests {
             detail: String::new(),
         };
         Proof {
+            control: BTreeMap::from([("approval-race-safe".to_owned(), Status::Pass)]),
             mutants: vec![MutantProof {
                 spec,
                 cells: vec![cell],
@@ -272,6 +280,50 @@ mod tests {
                 "{status}"
             );
         }
+    }
+
+    #[test]
+    fn a_gate_that_does_not_pass_on_the_clean_target_is_not_proven() {
+        for (status, unproven) in [
+            (Some(Status::Pass), 83),
+            (Some(Status::Fail), 84),
+            (Some(Status::Unknown), 84),
+            (Some(Status::Skip), 84),
+            (None, 84),
+        ] {
+            let mut matrix = matrix(&proof(Status::Fail));
+            matrix.control.clear();
+            matrix
+                .control
+                .extend(status.map(|status| ("approval-race-safe".to_owned(), status)));
+            assert_eq!(matrix.unproven(&plan()).len(), unproven, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_gate_that_fails_everywhere_is_credited_with_no_kill() {
+        let mut proof = proof(Status::Fail);
+        assert_eq!(matrix(&proof).gates[0].killed_by.len(), 1);
+        proof
+            .control
+            .insert("approval-race-safe".to_owned(), Status::Fail);
+        assert!(matrix(&proof).gates[0].killed_by.is_empty());
+    }
+
+    #[test]
+    fn a_matrix_without_its_control_is_no_matrix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(MATRIX_FILE);
+        let mut written = serde_json::to_value(matrix(&proof(Status::Fail))).unwrap();
+        let read = |value: &serde_json::Value| {
+            fs::write(&path, value.to_string()).unwrap();
+            KillMatrix::read(&path)
+        };
+        assert!(read(&written).is_ok());
+        written["control"]["approval-race-safe"] = "passed".into();
+        assert!(matches!(read(&written), Err(MatrixError::Garbled { .. })));
+        written.as_object_mut().unwrap().remove("control");
+        assert!(matches!(read(&written), Err(MatrixError::Garbled { .. })));
     }
 
     #[test]

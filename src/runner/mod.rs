@@ -1,7 +1,8 @@
 //! Runs a plan against a target and emits events. It prints nothing and writes no report.
 //!
 //! Each gate is driven alone: a target, doubles and a folder of its own, under a deadline. Proving
-//! is the same drive, once for each pair of a mutant and a gate.
+//! is the same drive, once for each gate on the clean target and once for each pair of a mutant and a
+//! gate.
 
 mod decide;
 mod drive;
@@ -14,7 +15,7 @@ mod run;
 pub use drive::in_check;
 pub use event::{Attempt, EvidenceFile, Row, RunEvent};
 pub use phases::Phases;
-pub use proof::{Cell, CellRole, MutantProof, NullProof, Outcome, Proof};
+pub use proof::{Against, Cell, CellRole, MutantProof, NullProof, Outcome, Proof};
 pub use prove::{ProveOptions, Proven, Scope, prove};
 pub use run::{RunOptions, RunOutcome, run};
 

@@ -15,6 +15,17 @@ pub enum CellRole {
     Bystander,
 }
 
+/// What a gate is driven against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// The clean target: the control, which it has to PASS.
+    Reference,
+    /// A mutant, to which it stands like this.
+    Mutant(CellRole),
+    /// A null target, which has to PASS nothing.
+    Null,
+}
+
 /// What one gate came to under one mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
@@ -62,6 +73,8 @@ pub enum Outcome {
 /// What proving a plan came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
+    /// What each gate with a check came to on the clean target.
+    pub control: BTreeMap<String, Status>,
     /// Every mutant that was run.
     pub mutants: Vec<MutantProof>,
     /// Every null target that was run.
@@ -117,9 +130,28 @@ impl NullProof {
 }
 
 impl Proof {
-    /// Mutants that were seen to break this gate as they declare.
+    /// Whether this gate passes on the clean target. Where it does not, its FAIL under a mutant says
+    /// nothing about the mutant.
+    #[must_use]
+    pub fn controlled(&self, gate: &str) -> bool {
+        self.control.get(gate) == Some(&Status::Pass)
+    }
+
+    /// Gates that fail on the clean target.
+    #[must_use]
+    pub fn broken(&self) -> Vec<&str> {
+        let failed = self.control.iter();
+        let failed = failed.filter(|(_, status)| **status == Status::Fail);
+        failed.map(|(gate, _)| gate.as_str()).collect()
+    }
+
+    /// Mutants that were seen to break this gate as they declare; none of a gate that does not
+    /// pass without them.
     #[must_use]
     pub fn killed_by(&self, gate: &str) -> Vec<&str> {
+        if !self.controlled(gate) {
+            return Vec::new();
+        }
         let kills = |mutant: &&MutantProof| {
             let mine = |cell: &Cell| cell.gate == gate && cell.status == Status::Fail;
             mutant.spec.names(gate) && mutant.cells.iter().any(mine)
@@ -131,21 +163,27 @@ impl Proof {
             .collect()
     }
 
-    /// Whether something is not as declared: a survivor, a bystander, a null target that passed.
+    /// Whether something is not as declared: a gate that fails on the clean target, a survivor, a
+    /// bystander, a null target that passed.
     #[must_use]
     pub fn refuted(&self) -> bool {
         let wrong = |mutant: &MutantProof| {
             matches!(mutant.outcome(), Outcome::Survived | Outcome::Bystander)
         };
-        self.mutants.iter().any(wrong) || self.nulls.iter().any(|null| !null.passed().is_empty())
+        !self.broken().is_empty()
+            || self.mutants.iter().any(wrong)
+            || self.nulls.iter().any(|null| !null.passed().is_empty())
     }
 
-    /// Whether something stayed open: an undecided mutant, one that nobody built, a cut run, or
-    /// nothing that was proven at all.
+    /// Whether something stayed open: a gate that neither passes nor fails on the clean target, an
+    /// undecided mutant, one that nobody built, a cut run, or nothing that was proven at all.
     #[must_use]
     pub fn open(&self) -> bool {
+        let decided =
+            |gate: &str| matches!(self.control.get(gate), Some(Status::Pass | Status::Fail));
         self.interrupted
             || !self.missing.is_empty()
+            || self.checked.iter().any(|(gate, _)| !decided(gate))
             || self.mutants.is_empty()
             || self
                 .mutants
@@ -159,6 +197,8 @@ mod tests {
     use super::*;
     use crate::model::{May, TargetSpec};
     use Status::{Fail, Pass, Unknown};
+
+    const GATES: [&str; 3] = ["may-gate", "must-gate", "other"];
 
     fn spec() -> MutantSpec {
         MutantSpec {
@@ -193,6 +233,8 @@ mod tests {
     fn proof(mutants: Vec<MutantProof>) -> Proof {
         Proof {
             mutants,
+            checked: GATES.map(|gate| (gate.to_owned(), Vec::new())).to_vec(),
+            control: GATES.map(|gate| (gate.to_owned(), Pass)).into(),
             ..Proof::default()
         }
     }
@@ -244,6 +286,37 @@ mod tests {
         assert_eq!(proof.killed_by("must-gate"), ["thing-is-wrong"]);
         assert_eq!(proof.killed_by("may-gate"), ["thing-is-wrong"]);
         assert!(proof.killed_by("other").is_empty());
+    }
+
+    #[test]
+    fn a_gate_that_fails_on_the_clean_target_too_has_killed_nothing() {
+        let cells = [("must-gate", Fail), ("may-gate", Fail)];
+        for (status, refuted, open) in [
+            (Some(Pass), false, false),
+            (Some(Fail), true, false),
+            (Some(Unknown), false, true),
+            (Some(Status::Skip), false, true),
+            (None, false, true),
+        ] {
+            let mut proof = proof(vec![mutant(&cells)]);
+            proof.control.remove("must-gate");
+            proof
+                .control
+                .extend(status.map(|status| ("must-gate".to_owned(), status)));
+            let passes = status == Some(Pass);
+            assert_eq!(proof.refuted(), refuted, "{status:?}");
+            assert_eq!(proof.open(), open, "{status:?}");
+            assert_eq!(proof.controlled("must-gate"), passes, "{status:?}");
+            assert_eq!(
+                proof.killed_by("must-gate").len(),
+                usize::from(passes),
+                "{status:?}"
+            );
+            // What another gate saw stands.
+            assert_eq!(proof.killed_by("may-gate"), ["thing-is-wrong"]);
+            let broken: &[&str] = if refuted { &["must-gate"] } else { &[] };
+            assert_eq!(proof.broken(), broken, "{status:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Proves gates: every mutant against the gates that it names, every null target against all.
+//! Proves gates: each on the clean target, every mutant against the gates that it names, every null
+//! target against all.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::Cancel;
 use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver};
 use super::event::Row;
-use super::proof::{Cell, CellRole, MutantProof, NullProof, Proof};
+use super::proof::{Against, Cell, CellRole, MutantProof, NullProof, Proof};
 use super::run::check_for;
 use crate::base::{Clock, Seed};
 use crate::checks::Check;
@@ -54,17 +55,18 @@ struct Pair<'a> {
     target: &'a TargetSpec,
     gate: &'a PlannedGate,
     check: &'static Check,
-    /// The index of the mutant and how the gate stands to it; none for a null target.
-    mutant: Option<(usize, CellRole)>,
+    against: Against,
+    /// The index of the mutant, if it is one.
+    mutant: Option<usize>,
 }
 
-/// A finished drive: the target's name, the gate's row, and whether it is a null target's.
+/// A finished drive.
 #[derive(Clone, Debug)]
 pub struct Proven {
     /// The target's name.
     pub target: String,
-    /// How the gate stands to it; none for a null target.
-    pub role: Option<CellRole>,
+    /// What the target is to the gate.
+    pub against: Against,
     /// What the gate came to.
     pub row: Row,
     /// How many drives there are.
@@ -90,7 +92,8 @@ pub async fn prove(
                 .any(|(gate, _)| mutant.must_fail(&gate.spec.name))
         })
         .collect();
-    let pairs = pairs(&checked, &chosen, nulls, options.scope);
+    let clean = TargetSpec::reference();
+    let pairs = pairs(&checked, &clean, &chosen, nulls, options.scope);
     let of = pairs.len();
     proof.mutants = chosen
         .iter()
@@ -121,10 +124,9 @@ pub async fn prove(
         .buffer_unordered(options.jobs.max(1));
     while let Some((row, pair)) = driven.next().await {
         record(&mut proof, &pair, &row);
-        let role = pair.mutant.map(|(_, role)| role);
         let _ = events.send(Proven {
             target: pair.target.name.clone(),
-            role,
+            against: pair.against,
             row,
             of,
         });
@@ -168,6 +170,7 @@ fn sort_gates<'a>(
 
 fn pairs<'a>(
     checked: &[(&'a PlannedGate, &'static Check)],
+    clean: &'a TargetSpec,
     mutants: &[&'a MutantSpec],
     nulls: &'a [TargetSpec],
     scope: Scope,
@@ -190,7 +193,8 @@ fn pairs<'a>(
                 target: &mutant.target,
                 gate,
                 check,
-                mutant: Some((index, role)),
+                against: Against::Mutant(role),
+                mutant: Some(index),
             });
         }
     }
@@ -202,15 +206,23 @@ fn pairs<'a>(
         }
         Scope::All => {}
     }
-    let nulls = nulls.iter().flat_map(|target| {
+    let all = |target, against| {
         checked.iter().map(move |&(gate, check)| Pair {
             target,
             gate,
             check,
+            against,
             mutant: None,
         })
-    });
-    named.into_iter().chain(bystanders).chain(nulls).collect()
+    };
+    let nulls = nulls.iter().flat_map(|null| all(null, Against::Null));
+    // The control comes first: without it the rest says nothing.
+    let control = all(clean, Against::Reference);
+    control
+        .chain(named)
+        .chain(bystanders)
+        .chain(nulls)
+        .collect()
 }
 
 fn driver(pair: &Pair<'_>, options: &ProveOptions, clock: Clock) -> Driver {
@@ -223,19 +235,28 @@ fn driver(pair: &Pair<'_>, options: &ProveOptions, clock: Clock) -> Driver {
         evidence: options.evidence.join(&pair.target.name),
         grace: DEADLINE_GRACE,
         // A null target has to pass nothing: what stays open under it needs no second look.
-        attempts: if pair.mutant.is_some() { ATTEMPTS } else { 1 },
+        attempts: match pair.against {
+            Against::Reference | Against::Mutant(_) => ATTEMPTS,
+            Against::Null => 1,
+        },
     }
 }
 
 fn record(proof: &mut Proof, pair: &Pair<'_>, row: &Row) {
-    match pair.mutant {
-        Some((index, role)) => proof.mutants[index].cells.push(Cell {
-            gate: row.name.clone(),
-            role,
-            status: row.status,
-            detail: row.detail.clone(),
-        }),
-        None => {
+    match pair.against {
+        Against::Reference => {
+            proof.control.insert(row.name.clone(), row.status);
+        }
+        Against::Mutant(role) => {
+            let index = pair.mutant.expect("a pair with a mutant names it");
+            proof.mutants[index].cells.push(Cell {
+                gate: row.name.clone(),
+                role,
+                status: row.status,
+                detail: row.detail.clone(),
+            });
+        }
+        Against::Null => {
             let null = proof
                 .nulls
                 .iter_mut()
@@ -249,7 +270,7 @@ fn record(proof: &mut Proof, pair: &Pair<'_>, row: &Row) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{May, Model, Selection};
+    use crate::model::{May, Model, Selection, Status};
 
     fn plan(gates: &[&str]) -> Plan {
         let gates = gates.iter().map(ToString::to_string).collect();
@@ -275,9 +296,11 @@ mod tests {
 
     fn shown(pairs: &[Pair<'_>]) -> Vec<String> {
         let show = |pair: &Pair<'_>| {
-            let role = pair
-                .mutant
-                .map_or("null".to_owned(), |(_, role)| format!("{role:?}"));
+            let role = match pair.against {
+                Against::Reference => "control".to_owned(),
+                Against::Mutant(role) => format!("{role:?}"),
+                Against::Null => "null".to_owned(),
+            };
             format!("{} {} {role}", pair.target.name, pair.gate.spec.id)
         };
         pairs.iter().map(show).collect()
@@ -297,11 +320,18 @@ mod tests {
         );
         let nulls = [TargetSpec::null("liar").unwrap()];
         let checked = sort_gates(&plan, &[], &mut Proof::default());
-        let with = |scope| shown(&pairs(&checked, &[&mutant], &nulls, scope));
+        let clean = TargetSpec::reference();
+        let with = |scope| shown(&pairs(&checked, &clean, &[&mutant], &nulls, scope));
+        let control = ["A1", "B1", "C5"].map(|id| format!("reference {id} control"));
+        let control: Vec<&str> = control.iter().map(String::as_str).collect();
         let named = ["audit-constant-prev A1 Must", "audit-constant-prev B1 May"];
         let nulls = ["liar A1 null", "liar B1 null", "liar C5 null"];
-        assert_eq!(with(Scope::Named), [named.as_slice(), &nulls].concat());
+        assert_eq!(
+            with(Scope::Named),
+            [&control, named.as_slice(), &nulls].concat()
+        );
         let all = [
+            &control,
             named.as_slice(),
             &["audit-constant-prev C5 Bystander"],
             &nulls,
@@ -321,7 +351,7 @@ mod tests {
                 seed: Seed(1)
             })
             .len(),
-            5
+            8
         );
     }
 
@@ -333,9 +363,11 @@ mod tests {
             .to_vec();
         let mutants: Vec<&MutantSpec> = mutants.iter().collect();
         let checked = sort_gates(&plan, &[], &mut Proof::default());
+        let clean = TargetSpec::reference();
         let share = |seed| {
             shown(&pairs(
                 &checked,
+                &clean,
                 &mutants,
                 &[],
                 Scope::Sample {
@@ -346,6 +378,20 @@ mod tests {
         };
         assert_eq!(share(1), share(1));
         assert!((2..20).any(|seed| share(seed) != share(1)));
+    }
+
+    #[test]
+    fn what_a_gate_comes_to_on_the_clean_target_is_the_control_and_no_kill() {
+        let plan = plan(&["audit-chain-present"]);
+        let (clean, mut proof) = (TargetSpec::reference(), Proof::default());
+        let checked = sort_gates(&plan, &[], &mut proof);
+        for pair in pairs(&checked, &clean, &[], &[], Scope::All) {
+            let row = Row::settled(pair.gate, Status::Fail, "always");
+            record(&mut proof, &pair, &row);
+        }
+        let fails = BTreeMap::from([("audit-chain-present".to_owned(), Status::Fail)]);
+        assert_eq!(proof.control, fails);
+        assert!(proof.refuted() && proof.mutants.is_empty() && proof.nulls.is_empty());
     }
 
     #[test]

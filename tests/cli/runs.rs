@@ -132,6 +132,12 @@ fn a_proof_of_nothing_stays_open_and_is_no_proof_of_other_gates() {
     let written: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(written["release"], "v1.0");
     assert_eq!(written["gates"][0]["checked"], false);
+    assert_eq!(written["control"], serde_json::json!({}));
+    assert!(
+        prove.out.contains("; control: 0 of 0 gates pass; "),
+        "{}",
+        prove.out
+    );
     assert_eq!(written["mutants"].as_array().unwrap().len(), 2);
     let gate = ["gate", "v1.0", "--gates", "gates"];
     sonia_in(folder.path(), &gate);
