@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::base::Clock;
-use crate::target::{Ask, Credential, Exchange, Instance, StartError};
+use crate::target::{Ask, Exchange, Instance, Listening, StartError};
 
 /// How far an operation with a call to a double has come when the target is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -135,17 +135,16 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Sends the request on a connection of its own.
+    /// Sends the request on a connection of its own, under the header of a credential.
     ///
     /// # Errors
     /// When the service is not known or does not take the request.
     pub async fn send(
-        instance: &Instance,
-        credential: &Credential,
+        listening: &Listening,
+        secret: Option<(&'static str, String)>,
         ask: Ask,
         clock: Clock,
     ) -> io::Result<Self> {
-        let listening = instance.listening();
         let url = listening.services.get(&ask.service);
         let address = url.and_then(|url| url.strip_prefix("http://"));
         let address = address.ok_or_else(|| {
@@ -165,7 +164,6 @@ impl Unread {
         head.push_str(&format!(
             "content-type: application/json\r\ncontent-length: {length}\r\n"
         ));
-        let secret = instance.setup().keys.header(credential);
         let headers = ask
             .headers
             .iter()
@@ -227,7 +225,6 @@ mod tests {
     use super::{InFlight, Unread, WriteLock};
     use crate::base::{Clock, Seed};
     use crate::doubles::{Behaviour, Double, Kind, Point};
-    use crate::model::target_spec::{TargetKind, TargetSpec};
     use crate::target::{Ask, Credential, Exchange, Incidents, Instance, Keys, Launcher, Setup};
 
     const SHORT: Duration = Duration::from_millis(20);
@@ -300,38 +297,18 @@ mod tests {
         assert_eq!(paths, ["first", "second"]);
     }
 
-    /// A double in the place of a gateway.
-    async fn instead_of_a_gateway(double: &Double, clock: Clock) -> Instance {
-        let kind = TargetKind::Remote { url: double.url() };
-        let spec = TargetSpec {
-            name: "double".to_owned(),
-            kind,
-        };
-        let setup = Setup {
-            dir: std::path::PathBuf::new(),
-            config: json!({}),
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            keys: Keys::new(Seed(1)),
-            clock,
-            seed: Seed(1),
-            incidents: Incidents::default(),
-        };
-        let launcher = Launcher {
-            binary: std::path::PathBuf::new(),
-            spec,
-        };
-        launcher.start(setup).await.unwrap()
+    fn secret() -> Option<(&'static str, String)> {
+        Keys::new(Seed(1)).header(&Credential::Operator(1))
     }
 
     #[tokio::test]
     async fn an_unread_answer_is_due_when_it_was_sent_and_not_before() {
         let clock = Clock::start();
         let double = Double::start(Kind::Models, clock).await.unwrap();
-        let instance = instead_of_a_gateway(&double, clock).await;
+        let listening = Listening::remote(&double.url());
         double.behave(Behaviour::hold(Point::Committed));
         let ask = Ask::post("api-gateway", "/chat", json!({"input_text": "hi"})).key("k-1");
-        let unread = Unread::send(&instance, &Credential::Operator(1), ask, clock)
+        let unread = Unread::send(&listening, secret(), ask, clock)
             .await
             .unwrap();
         double.held(1, LONG).await.unwrap();
@@ -354,16 +331,16 @@ mod tests {
     async fn a_connection_that_ends_is_no_answer() {
         let clock = Clock::start();
         let double = Double::start(Kind::Models, clock).await.unwrap();
-        let instance = instead_of_a_gateway(&double, clock).await;
+        let listening = Listening::remote(&double.url());
         double.behave(Behaviour::cut(Point::Arrived));
         let ask = Ask::post("api-gateway", "/chat", json!({}));
-        let unread = Unread::send(&instance, &Credential::None, ask, clock)
+        let unread = Unread::send(&listening, None, ask, clock)
             .await
             .unwrap();
         assert!(unread.due().await.is_err());
         let ask = Ask::post("eva-os", "/approve", json!({}));
         assert!(
-            Unread::send(&instance, &Credential::None, ask, clock)
+            Unread::send(&listening, None, ask, clock)
                 .await
                 .is_err()
         );

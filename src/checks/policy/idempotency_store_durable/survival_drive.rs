@@ -352,10 +352,11 @@ impl Crew {
         lane: &mut Lane,
     ) -> Result<Crash, Undecided> {
         let clock = self.stage.clock;
-        let by = Credential::Operator(1);
+        let listening = instance.listening();
+        let by = instance.setup().keys.header(&Credential::Operator(1));
         let sends = parts
             .iter()
-            .map(|part| Unread::send(instance, &by, part.keyed.ask(), clock));
+            .map(|part| Unread::send(&listening, by.clone(), part.keyed.ask(), clock));
         let unread = futures_util::future::try_join_all(sends).await?;
         let due = unread
             .iter()
