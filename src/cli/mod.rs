@@ -78,7 +78,22 @@ impl GatesFolder {
 pub fn main() -> ExitCode {
     exit::report_panics();
     let exit = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Exit::Bug);
-    exit.into()
+    written(exit).into()
+}
+
+/// Success whose output was lost is none.
+fn written(exit: Exit) -> Exit {
+    let Some(why) = screen::lost() else {
+        return exit;
+    };
+    let stop = Stop::usage(
+        format!("cannot write to stdout: {why}"),
+        "free some space there, or send the output elsewhere",
+    );
+    match (exit, stop.say()) {
+        (Exit::Green, unwritten) => unwritten,
+        (exit, _) => exit,
+    }
 }
 
 fn run() -> Exit {
@@ -87,7 +102,7 @@ fn run() -> Exit {
         Err(answer) => {
             // Help and version are answers, everything else is a usage error. A closed pipe is
             // no reason for another message.
-            let _ = answer.print();
+            screen::note(answer.print());
             return if answer.use_stderr() {
                 Exit::Usage
             } else {

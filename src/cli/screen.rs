@@ -1,7 +1,8 @@
 //! Where lines go. Colour only reaches terminals and never with NO_COLOR; a closed pipe is not
-//! an error, because whoever closed it has seen enough.
+//! an error, because whoever closed it has seen enough. Any other lost line is remembered.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,11 +11,28 @@ use owo_colors::{OwoColorize, Style};
 /// How often the live line is drawn, in Hz.
 const DRAW_RATE: u8 = 10;
 
+/// The first error of stdout.
+static LOST: OnceLock<String> = OnceLock::new();
+
 /// Prints a line of data on stdout.
 pub(super) fn print(line: &str) {
     let mut out = anstream::stdout().lock();
-    let _ = writeln!(out, "{line}");
-    let _ = out.flush();
+    note(writeln!(out, "{line}").and_then(|()| out.flush()));
+}
+
+/// Remembers the first write to stdout that failed, a closed pipe aside.
+pub(super) fn note(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // Only the first counts.
+        let _ = LOST.set(error.to_string());
+    }
+}
+
+/// Why lines of stdout were lost, if any were.
+pub(super) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 /// Prints `error: ...`, `hint: ...` or the like on stderr.

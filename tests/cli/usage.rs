@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{refused, sonia};
+use super::{command, refused, sonia};
 
 #[test]
 fn help_and_version_are_answers() {
@@ -111,6 +111,33 @@ fn list_shows_every_gate_in_the_order_of_the_report() {
         lines[83]
     );
     assert_eq!(sonia(&["list", "v4.3"]).out.lines().count(), 18);
+}
+
+/// What nobody could read was not said: `/dev/full` takes no byte.
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none() {
+    for arguments in [&["list", "v4.7"][..], &["--help"]] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut list = command(Path::new("."), arguments);
+        let ended = list.stdout(full).output().unwrap();
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{errors}");
+        assert!(
+            errors.starts_with("error: cannot write to stdout: "),
+            "{errors}"
+        );
+        assert_eq!(errors.lines().count(), 2, "{errors}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = command(Path::new("."), arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!((ended.status.code(), ended.stderr), (Some(0), Vec::new()));
+    }
 }
 
 #[test]
