@@ -11,18 +11,18 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use super::disk;
 use super::incident::Incidents;
 use super::instance::Instance;
 use super::keys::Keys;
 use super::listening::Listening;
+use super::stderr::Stderr;
 use crate::base::files::write_atomically;
 use crate::base::{Clock, Seed};
 use crate::model::target_spec::{TargetKind, TargetSpec};
 
 /// How long a target may take from its start to its ready line.
 pub const START_DEADLINE: Duration = Duration::from_secs(30);
-/// How much of stderr is shown.
-const STDERR_TAIL_BYTES: usize = 2000;
 
 /// Starts targets of one specification.
 #[derive(Clone, Debug)]
@@ -123,6 +123,14 @@ pub enum StartError {
         /// Why that is not it.
         why: String,
     },
+    /// Nobody could have written there, so nothing is known of the target.
+    #[error("{}", disk::advice(.folder, .source))]
+    Disk {
+        /// The folder of the target.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A remote target cannot be started.
     #[error("a remote target is not ours to start")]
     Remote,
@@ -137,6 +145,17 @@ impl StartError {
             Self::Exited { .. } | Self::Silent { .. } | Self::Garbled { .. }
         )
     }
+
+    /// This error, or the state of the disk when that explains it.
+    fn unless_the_disk(self, folder: &Path) -> Self {
+        match disk::trouble(folder) {
+            Some(source) => Self::Disk {
+                folder: folder.to_owned(),
+                source,
+            },
+            None => self,
+        }
+    }
 }
 
 impl Launcher {
@@ -148,8 +167,8 @@ impl Launcher {
         match &self.spec.kind {
             TargetKind::Remote { url } => Ok(Instance::remote(Listening::remote(url), setup)),
             TargetKind::Embedded { args } => {
-                let keys = Setup::key_file(&setup.dir);
-                write(&keys, setup.keys.file().to_string().as_bytes())?;
+                let (keys, text) = (Setup::key_file(&setup.dir), setup.keys.file().to_string());
+                write(&keys, text.as_bytes()).map_err(|error| error.unless_the_disk(&setup.dir))?;
                 let plan = Plan {
                     binary: self.binary.clone(),
                     args: args.clone(),
@@ -178,30 +197,9 @@ pub(super) struct Running {
     pub(super) stderr: Stderr,
 }
 
-/// The stderr of one start: the file, and where this start's part begins.
-#[derive(Clone, Debug)]
-pub(super) struct Stderr {
-    path: PathBuf,
-    from: u64,
-}
-
-impl Stderr {
-    /// The last lines, at most [`STDERR_TAIL_BYTES`].
-    pub(super) fn tail(&self) -> String {
-        let bytes = std::fs::read(&self.path).unwrap_or_default();
-        let from = usize::try_from(self.from)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let from = from.max(bytes.len().saturating_sub(STDERR_TAIL_BYTES));
-        String::from_utf8_lossy(&bytes[from..])
-            .trim_end()
-            .to_owned()
-    }
-}
-
 pub(super) fn write_config(setup: &Setup) -> Result<(), StartError> {
     let text = serde_json::to_vec_pretty(&setup.config).expect("a JSON value can be written");
-    write(&setup.config_file(), &text)
+    write(&setup.config_file(), &text).map_err(|error| error.unless_the_disk(&setup.dir))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StartError> {
@@ -213,17 +211,16 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StartError> {
 
 /// Starts the process and waits for its two lines.
 pub(super) async fn spawn(plan: &Plan, setup: &Setup) -> Result<Running, StartError> {
+    let started = spawn_on_any_disk(plan, setup).await;
+    started.map_err(|error| error.unless_the_disk(&setup.dir))
+}
+
+async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Running, StartError> {
     let data = Setup::data(&setup.dir);
     std::fs::create_dir_all(&data).map_err(|source| StartError::Files {
         path: data.clone(),
         source,
     })?;
-    let log = setup.stderr_log();
-    let (file, from) = open_log(&log).map_err(|source| StartError::Files {
-        path: log.clone(),
-        source,
-    })?;
-    let stderr = Stderr { path: log, from };
     let mut command = Command::new(&plan.binary);
     command
         .arg("serve")
@@ -244,11 +241,15 @@ pub(super) async fn spawn(plan: &Plan, setup: &Setup) -> Result<Running, StartEr
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(file);
-    let mut child = command.spawn().map_err(|source| StartError::Spawn {
+        .stderr(Stdio::piped());
+    let cannot = |source| StartError::Spawn {
         binary: plan.binary.clone(),
         source,
-    })?;
+    };
+    let mut child = command.spawn().map_err(cannot)?;
+    let pipe = child.stderr.take().expect("stderr was asked to be a pipe");
+    let follow = |pipe| Stderr::follow(pipe, &setup.stderr_log());
+    let stderr = pipe.into_owned_fd().and_then(follow).map_err(cannot)?;
     // Taken, not left in the child: waiting for a child closes the stdin that it holds.
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
@@ -269,15 +270,6 @@ pub(super) async fn spawn(plan: &Plan, setup: &Setup) -> Result<Running, StartEr
         listening,
         stderr,
     })
-}
-
-fn open_log(path: &Path) -> io::Result<(std::fs::File, u64)> {
-    let file = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(path)?;
-    let from = file.metadata()?.len();
-    Ok((file, from))
 }
 
 /// The target must never block on a full pipe.

@@ -3,11 +3,13 @@
 
 pub mod ask;
 pub mod client;
+mod disk;
 pub mod incident;
 pub mod instance;
 pub mod keys;
 pub mod launcher;
 pub mod listening;
+mod stderr;
 #[cfg(test)]
 mod tests;
 pub mod tools;

@@ -195,6 +195,29 @@ async fn one_that_refuses_to_start_tells_its_status_and_stderr() {
     );
 }
 
+/// The log is a folder here, so it cannot be written.
+#[tokio::test]
+async fn last_words_are_told_and_logged_and_told_without_a_log_too() {
+    let last = ["first line", "no key file"].join("\n");
+    for with_log in [true, false] {
+        let fake = fake("refuse", "http://none");
+        let log = fake.setup.dir.join("stderr.log");
+        if !with_log {
+            std::fs::create_dir(&log).unwrap();
+        }
+        let Err(error) = launcher().start(fake.setup.clone()).await else {
+            panic!("it started")
+        };
+        let StartError::Exited { stderr_tail, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(*stderr_tail, last);
+        if with_log {
+            assert_eq!(std::fs::read_to_string(&log).unwrap().trim_end(), last);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_binary_that_is_not_there_is_trouble_of_the_harness() {
     let fake = fake("", "http://none");
