@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::base::files::write_atomically;
 use crate::base::json::merge;
@@ -26,6 +27,16 @@ pub struct Undecided(pub String);
 impl<E: Into<anyhow::Error>> From<E> for Undecided {
     fn from(error: E) -> Self {
         Self(format!("{:#}", error.into()))
+    }
+}
+
+/// Becomes true once, when a run is to end early.
+pub type Cancel = watch::Receiver<bool>;
+
+/// Waits until the run is to end early; for ever when whoever could say so is gone.
+pub(crate) async fn cancelled(mut cancel: Cancel) {
+    if cancel.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -55,6 +66,8 @@ pub struct CxParts {
     pub evidence_dir: PathBuf,
     /// What the gate asks to be exercised.
     pub minimum: BTreeMap<String, u64>,
+    /// Ends the drive early.
+    pub cancel: Cancel,
 }
 
 /// What a drive is given.
@@ -75,6 +88,8 @@ pub struct Cx {
     pub tools: Double,
     /// What the gate asks to be exercised, so that a drive can plan for it.
     pub minimum: BTreeMap<String, u64>,
+    /// Ends the drive early; a drive need not look at it, it is stopped from outside.
+    pub cancel: Cancel,
     incidents: Incidents,
     spans: Arc<Mutex<Vec<Span>>>,
     started: u32,
@@ -115,6 +130,7 @@ impl Cx {
             dir,
             evidence_dir,
             minimum,
+            cancel,
         } = parts;
         std::fs::create_dir_all(&dir)?;
         Ok(Self {
@@ -126,6 +142,7 @@ impl Cx {
             models: Double::start(Kind::Models, clock).await?,
             tools: Double::start(Kind::Tools, clock).await?,
             minimum,
+            cancel,
             incidents: Incidents::default(),
             spans: Arc::default(),
             started: 0,

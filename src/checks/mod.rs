@@ -9,7 +9,8 @@ pub mod registry;
 pub mod sent;
 pub mod slo;
 
-pub use cx::{Cx, CxParts, Span, Undecided};
+pub(crate) use cx::cancelled;
+pub use cx::{Cancel, Cx, CxParts, Span, Undecided};
 pub use judgement::Judgement;
 pub use registry::{CHECKS, Check, Ran, find};
 pub use sent::Sent;

@@ -1,5 +1,5 @@
 //! The list of checks, and what makes one of a module with `Evidence`, `judge` and `drive`:
-//! deadlines and panics are caught here, so that what was recorded is judged in any case.
+//! deadlines, interrupts and panics are caught here, so that what was recorded is judged in any case.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -11,12 +11,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cx::{Cx, Undecided};
+use super::cx::{Cancel, Cx, Undecided, cancelled};
 use super::judgement::Judgement;
 use crate::target::Incident;
 
 /// The version of [`Recorded`].
 const RECORD_VERSION: u32 = 1;
+/// Why a drive ended early when the whole run was to end.
+pub(crate) const INTERRUPTED: &str = "interrupted";
 
 /// What a drive left behind.
 #[derive(Clone, Debug)]
@@ -40,8 +42,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Drives the target. Never fails: a deadline, a panic and an [`Undecided`] end the drive
-    /// early, and what was recorded until then is kept.
+    /// Drives the target. Never fails: a deadline, a panic, an [`Undecided`] and the end of
+    /// the run end the drive early, and what was recorded until then is kept.
     pub async fn run(&self, cx: &mut Cx, deadline: Duration) -> Ran {
         (self.run)(cx, deadline).await
     }
@@ -87,7 +89,8 @@ macro_rules! check {
             run: |cx, deadline| {
                 Box::pin(async move {
                     let mut seen = $($module)::+::Evidence::default();
-                    let stopped = supervise(deadline, $($module)::+::drive(cx, &mut seen)).await;
+                    let cancel = cx.cancel.clone();
+                    let stopped = supervise(deadline, cancel, $($module)::+::drive(cx, &mut seen)).await;
                     ran($gate, cx, seen, stopped)
                 })
             },
@@ -136,20 +139,26 @@ pub fn find(gate: &str) -> Option<&'static Check> {
     CHECKS.iter().find(|check| check.gate == gate)
 }
 
-/// Runs a drive under its deadline; tells why it ended early.
-async fn supervise(
+/// Runs a drive under its deadline and until the run is to end; tells why it ended early.
+pub(crate) async fn supervise(
     deadline: Duration,
+    cancel: Cancel,
     drive: impl Future<Output = Result<(), Undecided>>,
 ) -> Option<String> {
     let guarded = AssertUnwindSafe(drive).catch_unwind();
-    match tokio::time::timeout(deadline, guarded).await {
-        Ok(Ok(Ok(()))) => None,
-        Ok(Ok(Err(Undecided(why)))) => Some(why),
-        Ok(Err(panic)) => Some(format!("the check panicked: {}", words(panic.as_ref()))),
-        Err(_) => Some(format!(
+    // What is done is done, whatever else happened at the same moment.
+    tokio::select! {
+        biased;
+        ended = guarded => match ended {
+            Ok(Ok(())) => None,
+            Ok(Err(Undecided(why))) => Some(why),
+            Err(panic) => Some(format!("the check panicked: {}", words(panic.as_ref()))),
+        },
+        () = tokio::time::sleep(deadline) => Some(format!(
             "not done within its deadline of {} s",
             deadline.as_secs_f64()
         )),
+        () = cancelled(cancel) => Some(INTERRUPTED.to_owned()),
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use tokio::sync::watch;
+
 use super::{CHECKS, Check, Ran, find, judged, ran, supervise};
 use crate::base::{Clock, Seed};
-use crate::checks::{Cx, CxParts};
+use crate::checks::{Cancel, Cx, CxParts};
 use crate::model::target_spec::{TargetKind, TargetSpec};
 use crate::target::Launcher;
 
@@ -54,6 +56,11 @@ mod fake {
 const FAKE: Check = check!("fake", "here", fake);
 
 async fn run(how: &str, refuse: bool) -> Ran {
+    let (_stop, cancel) = watch::channel(false);
+    run_until(how, refuse, cancel).await
+}
+
+async fn run_until(how: &str, refuse: bool, cancel: Cancel) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/target/fake.sh");
     let binary = if refuse { "/bin/false" } else { script };
@@ -73,6 +80,7 @@ async fn run(how: &str, refuse: bool) -> Ran {
         dir: dir.path().join("work"),
         evidence_dir: dir.path().join("evidence"),
         minimum: BTreeMap::new(),
+        cancel,
     };
     let mut cx = Cx::open(parts).await.unwrap();
     FAKE.run(&mut cx, Duration::from_millis(500)).await
@@ -96,6 +104,17 @@ async fn what_was_recorded_survives_every_early_end() {
         let judgement = FAKE.judge(&ran.evidence).unwrap();
         assert_eq!(judgement.exercised["seen"], 7, "{how}");
         assert_eq!(judgement.violations, Vec::<String>::new(), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_short_stops_a_drive_and_not_one_that_is_done() {
+    let (_stop, cancel) = watch::channel(true);
+    for (how, why) in [("hang", Some("interrupted")), ("none", None)] {
+        let ran = run_until(how, false, cancel.clone()).await;
+        assert_eq!(ran.undecided.as_deref(), why, "{how}");
+        let judgement = FAKE.judge(&ran.evidence).unwrap();
+        assert_eq!(judgement.exercised["seen"], 7, "{how}");
     }
 }
 

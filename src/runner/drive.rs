@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use super::decide::Decision;
 use super::event::{Attempt, EvidenceFile, Row};
 use super::phases::Phases;
-use super::{Cancel, cancelled};
 use crate::base::files::write_atomically;
 use crate::base::json::sha256_hex;
 use crate::base::{Clock, Seed};
-use crate::checks::{Check, Cx, CxParts, Ran, Span};
+use crate::checks::registry::INTERRUPTED;
+use crate::checks::{Cancel, Check, Cx, CxParts, Ran, Span, cancelled};
 use crate::model::{PlannedGate, Status, TargetSpec};
 use crate::target::Launcher;
 
@@ -23,8 +23,6 @@ pub(super) const ATTEMPTS: usize = 3;
 pub(super) const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 /// A stop for a judge that does not end; judges are bounded by counts and take far less.
 const JUDGE_DEADLINE: Duration = Duration::from_secs(120);
-/// Why a row is UNKNOWN when the run was cut short.
-pub(super) const INTERRUPTED: &str = "interrupted";
 
 tokio::task_local! {
     static IN_CHECK: ();
@@ -60,7 +58,7 @@ impl Driver {
         &self,
         gate: &PlannedGate,
         check: &'static Check,
-        mut cancel: Cancel,
+        cancel: Cancel,
         begun: impl Fn(usize),
     ) -> Row {
         let mut row = Row::settled(gate, Status::Unknown, INTERRUPTED);
@@ -75,7 +73,7 @@ impl Driver {
                 again => self.seed.child(&format!("{} #{again}", gate.spec.name)),
             };
             let started = Instant::now();
-            let tried = self.attempt(gate, check, number, seed, &mut cancel).await;
+            let tried = self.attempt(gate, check, number, seed, &cancel).await;
             row.adopt(tried, seed, started.elapsed());
             if row.status != Status::Unknown {
                 break;
@@ -91,7 +89,7 @@ impl Driver {
         check: &'static Check,
         number: usize,
         seed: Seed,
-        cancel: &mut Cancel,
+        cancel: &Cancel,
     ) -> Tried {
         let evidence_dir = self.evidence.join(&gate.spec.name);
         if let Err(error) = empty_folder(&evidence_dir) {
@@ -108,6 +106,7 @@ impl Driver {
             dir: dir.clone(),
             evidence_dir: evidence_dir.clone(),
             minimum: gate.spec.exercised.clone(),
+            cancel: cancel.clone(),
         };
         let began = Instant::now();
         let driven = self.driven(parts, check, gate.spec.deadline, cancel).await;
@@ -120,6 +119,10 @@ impl Driver {
         };
         let judging = Instant::now();
         let mut decision = judged(check, &ran, &gate.spec.exercised).await;
+        if decision.status == Status::Unknown && ran.undecided.as_deref() == Some(INTERRUPTED) {
+            // What else stayed open stayed open because of it.
+            decision.detail = INTERRUPTED.to_owned();
+        }
         let phases = Phases::of(&spans, drive_time + judging.elapsed(), judging.elapsed());
         let evidence = match store(&self.evidence, &evidence_dir, &ran) {
             Ok(files) => files,
@@ -142,14 +145,15 @@ impl Driver {
         }
     }
 
-    /// Runs the check in a task of its own, so that whatever it does stays there. When the run is cut
-    /// short the task is dropped, and with it every target that it started.
+    /// Runs the check in a task of its own, so that whatever it does stays there. A check stops by
+    /// itself at its deadline and when the run is cut short, and gives what it recorded. One that
+    /// does not is dropped after the grace, and with it every target that it started.
     async fn driven(
         &self,
         parts: CxParts,
         check: &'static Check,
         deadline: Duration,
-        cancel: &mut Cancel,
+        cancel: &Cancel,
     ) -> Result<(Ran, Vec<Span>), String> {
         let mut task = tokio::spawn(IN_CHECK.scope((), async move {
             let mut cx = Cx::open(parts)
@@ -165,10 +169,13 @@ impl Driver {
                 task.abort();
                 Err(format!("the check hangs, and its deadline of {} s cannot stop it", deadline.as_secs()))
             }
-            () = cancelled(cancel) => {
+            () = async {
+                cancelled(cancel.clone()).await;
+                tokio::time::sleep(self.grace).await;
+            } => {
                 task.abort();
                 // Its targets are killed when the task is dropped; wait until it is.
-                let _ = tokio::time::timeout(self.grace, task).await;
+                let _ = tokio::time::timeout(DEADLINE_GRACE, task).await;
                 Err(INTERRUPTED.to_owned())
             }
         }

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::checks::Judgement;
+use crate::checks::registry::supervise;
 use crate::model::{Model, Selection};
 
 struct Bench {
@@ -167,8 +168,9 @@ async fn a_pass_without_a_place_for_its_evidence_is_unknown() {
 
 /// Set when the target of a check that hangs is let go of.
 static DROPPED: AtomicBool = AtomicBool::new(false);
+
 /// Told when that check has its target.
-static BEGUN: Notify = Notify::const_new();
+static HANGING: Notify = Notify::const_new();
 
 struct Target;
 
@@ -182,31 +184,98 @@ static HANGS_WITH_A_TARGET: Check = Check::made_of(
     |_, _| {
         Box::pin(async {
             let _target = Target;
-            BEGUN.notify_one();
+            HANGING.notify_one();
             std::future::pending().await
         })
     },
     judge,
 );
 
-#[tokio::test]
-async fn a_run_that_is_cut_short_lets_go_of_its_targets_and_drives_nothing_more() {
-    let bench = bench();
+/// Told when these have recorded what they saw.
+static SEEN: Notify = Notify::const_new();
+static WAITING: Notify = Notify::const_new();
+
+/// Records this, as a drive that then waits for something that does not come.
+async fn waits(cx: &mut Cx, deadline: Duration, seen: Value, told: &Notify) -> Ran {
+    let mut evidence = json!({"rounds": 0});
+    let drive = async {
+        evidence = seen;
+        told.notify_one();
+        std::future::pending().await
+    };
+    let undecided = supervise(deadline, cx.cancel.clone(), drive).await;
+    Ran {
+        evidence,
+        undecided,
+    }
+}
+
+static SEES_AND_WAITS: Check = Check::made_of(
+    |cx, deadline| {
+        Box::pin(waits(
+            cx,
+            deadline,
+            json!({"rounds": 1, "winners": 2}),
+            &SEEN,
+        ))
+    },
+    judge,
+);
+static WAITS: Check = Check::made_of(
+    |cx, deadline| Box::pin(waits(cx, deadline, json!({"rounds": 1}), &WAITING)),
+    judge,
+);
+
+/// Drives it, and cuts the run short once it says that it waits.
+async fn cut_short(bench: &Bench, check: &'static Check, told: &Notify) -> Row {
     let (stop, cancel) = watch::channel(false);
-    let driven = bench
-        .driver
-        .gate(&bench.gate, &HANGS_WITH_A_TARGET, cancel.clone(), |_| {});
+    let driven = bench.driver.gate(&bench.gate, check, cancel, |_| {});
     let cut = async {
-        BEGUN.notified().await;
+        told.notified().await;
         stop.send(true).unwrap();
     };
-    let (row, ()) = tokio::join!(driven, cut);
+    tokio::join!(driven, cut).0
+}
+
+#[tokio::test]
+async fn what_a_drive_saw_is_judged_and_kept_when_the_run_is_cut_short() {
+    let bench = bench();
+    let row = cut_short(&bench, &SEES_AND_WAITS, &SEEN).await;
+    assert_eq!(
+        (row.status, row.detail.as_str(), row.attempts.len()),
+        (Status::Fail, "2 winners, expected 1", 1)
+    );
+    let bytes = fs::read(bench.driver.evidence.join(&row.evidence[0].path)).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&bytes).unwrap(),
+        json!({"rounds": 1, "winners": 2})
+    );
+}
+
+#[tokio::test]
+async fn a_drive_that_saw_nothing_wrong_is_unknown_when_the_run_is_cut_short() {
+    let bench = bench();
+    let row = cut_short(&bench, &WAITS, &WAITING).await;
+    assert_eq!(
+        (row.status, row.detail.as_str(), row.attempts.len()),
+        (Status::Unknown, "interrupted", 1)
+    );
+    assert_eq!(row.undecided.len(), 2, "{:?}", row.undecided);
+    assert_eq!((row.exercised["rounds"], row.evidence.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_short_lets_go_of_its_targets_and_drives_nothing_more() {
+    let mut bench = bench();
+    bench.driver.grace = Duration::from_millis(1);
+    let row = cut_short(&bench, &HANGS_WITH_A_TARGET, &HANGING).await;
     assert_eq!(
         (row.status, row.detail.as_str()),
         (Status::Unknown, "interrupted")
     );
     assert_eq!(row.attempts.len(), 1);
     assert!(DROPPED.load(Ordering::SeqCst));
+    let (_stop, cancel) = watch::channel(true);
     let next = bench.driver.gate(&bench.gate, &GOOD, cancel, |_| {}).await;
     assert_eq!(
         (next.status, next.detail.as_str()),

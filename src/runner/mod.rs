@@ -12,21 +12,10 @@ mod proof;
 mod prove;
 mod run;
 
+pub use crate::checks::Cancel;
 pub use drive::in_check;
 pub use event::{Attempt, EvidenceFile, Row, RunEvent};
 pub use phases::Phases;
 pub use proof::{Against, Cell, CellRole, MutantProof, NullProof, Outcome, Proof};
 pub use prove::{ProveOptions, Proven, Scope, prove};
 pub use run::{RunOptions, RunOutcome, run};
-
-use tokio::sync::watch;
-
-/// Becomes true once, when the run is to end early.
-pub type Cancel = watch::Receiver<bool>;
-
-/// Waits until the run is to end early; for ever when whoever could say so is gone.
-async fn cancelled(cancel: &mut Cancel) {
-    if cancel.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}

@@ -8,9 +8,10 @@ use rand::seq::SliceRandom;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Cancel;
-use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver, INTERRUPTED};
+use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver};
 use super::event::{Row, RunEvent};
 use crate::base::{Clock, Seed};
+use crate::checks::registry::INTERRUPTED;
 use crate::checks::{self, Check};
 use crate::model::{Plan, PlannedGate, Status, TargetSpec};
 
