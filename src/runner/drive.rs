@@ -65,6 +65,7 @@ impl Driver {
         let began = Instant::now();
         for number in 1..=self.attempts {
             if *cancel.borrow() {
+                row.interrupted = true;
                 break;
             }
             begun(number);
@@ -115,11 +116,17 @@ impl Driver {
         let _ = fs::remove_dir_all(&dir);
         let (ran, spans) = match driven {
             Ok(driven) => driven,
-            Err(why) => return Tried::unknown(why),
+            Err(why) => {
+                return Tried {
+                    interrupted: *cancel.borrow(),
+                    ..Tried::unknown(why)
+                };
+            }
         };
         let judging = Instant::now();
         let mut decision = judged(check, &ran, &gate.spec.exercised).await;
-        if decision.status == Status::Unknown && ran.undecided.as_deref() == Some(INTERRUPTED) {
+        let interrupted = ran.undecided.is_some() && *cancel.borrow();
+        if decision.status == Status::Unknown && interrupted {
             // What else stayed open stayed open because of it.
             decision.detail = INTERRUPTED.to_owned();
         }
@@ -142,6 +149,7 @@ impl Driver {
             decision,
             evidence,
             phases,
+            interrupted,
         }
     }
 
@@ -187,6 +195,8 @@ struct Tried {
     decision: Decision,
     evidence: Vec<EvidenceFile>,
     phases: Phases,
+    /// Whether it ended early because the run did.
+    interrupted: bool,
 }
 
 impl Tried {
@@ -195,6 +205,7 @@ impl Tried {
             decision: Decision::unknown(why),
             evidence: Vec::new(),
             phases: Phases::default(),
+            interrupted: false,
         }
     }
 }
@@ -205,6 +216,7 @@ impl Row {
             decision,
             evidence,
             phases,
+            interrupted,
         } = tried;
         let Decision {
             status,
@@ -230,6 +242,7 @@ impl Row {
         self.evidence = evidence;
         self.phases = phases;
         self.driven = true;
+        self.interrupted = interrupted;
     }
 }
 

@@ -97,6 +97,7 @@ async fn a_good_check_passes_and_leaves_its_evidence() {
         (row.status, row.detail.as_str(), row.attempts.len()),
         (Status::Pass, "2 rounds", 1)
     );
+    assert!(!row.interrupted);
     let file = &row.evidence[0];
     assert_eq!(file.path, "approval-race-safe/evidence.json");
     let bytes = fs::read(bench.dir.path().join("evidence").join(&file.path)).unwrap();
@@ -245,6 +246,7 @@ async fn what_a_drive_saw_is_judged_and_kept_when_the_run_is_cut_short() {
         (row.status, row.detail.as_str(), row.attempts.len()),
         (Status::Fail, "2 winners, expected 1", 1)
     );
+    assert!(row.interrupted);
     let bytes = fs::read(bench.driver.evidence.join(&row.evidence[0].path)).unwrap();
     assert_eq!(
         serde_json::from_slice::<Value>(&bytes).unwrap(),
@@ -260,6 +262,7 @@ async fn a_drive_that_saw_nothing_wrong_is_unknown_when_the_run_is_cut_short() {
         (row.status, row.detail.as_str(), row.attempts.len()),
         (Status::Unknown, "interrupted", 1)
     );
+    assert!(row.interrupted);
     assert_eq!(row.undecided.len(), 2, "{:?}", row.undecided);
     assert_eq!((row.exercised["rounds"], row.evidence.len()), (1, 1));
 }
@@ -281,5 +284,6 @@ async fn a_run_that_is_cut_short_lets_go_of_its_targets_and_drives_nothing_more(
         (next.status, next.detail.as_str()),
         (Status::Unknown, "interrupted")
     );
+    assert!(row.interrupted && next.interrupted);
     assert!(next.attempts.is_empty() && !next.driven);
 }

@@ -69,6 +69,8 @@ pub struct Row {
     pub phases: Phases,
     /// Whether the gate was really driven, so that driving it again may tell more.
     pub driven: bool,
+    /// Whether the end of the run cut it short, or kept it from being driven.
+    pub interrupted: bool,
 }
 
 /// One drive of a gate.
@@ -118,6 +120,7 @@ impl Row {
             evidence: Vec::new(),
             phases: Phases::default(),
             driven: false,
+            interrupted: false,
         }
     }
 }

@@ -11,7 +11,6 @@ use super::Cancel;
 use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver};
 use super::event::{Row, RunEvent};
 use crate::base::{Clock, Seed};
-use crate::checks::registry::INTERRUPTED;
 use crate::checks::{self, Check};
 use crate::model::{Plan, PlannedGate, Status, TargetSpec};
 
@@ -97,8 +96,7 @@ pub async fn run(
         });
         rows[index] = row;
     }
-    let interrupted =
-        *cancel.borrow() && rows.iter().any(|row| row.detail.starts_with(INTERRUPTED));
+    let interrupted = rows.iter().any(|row| row.interrupted);
     RunOutcome {
         rows,
         interrupted,
