@@ -334,8 +334,10 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The report as far as the run got. Until the last one is written, what is on disk says that
+    /// the run was cut short: should this process be killed, that is true.
     fn report(&self) -> GateReport {
         let elapsed: Duration = self.began.elapsed();
-        report::report(self.context, &self.rows, false, elapsed).1
+        report::report(self.context, &self.rows, true, elapsed).1
     }
 }
