@@ -1,5 +1,6 @@
 //! `gate`: runs the gates of a release, prints a line for each, and keeps the report up to date.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -292,6 +293,9 @@ impl<'a> View<'a> {
                 }
                 // The first report tells before the first gate whether there can be one.
                 self.run.write(&self.report())?;
+                let evidence = &self.run.options.evidence;
+                fs::create_dir_all(evidence)
+                    .map_err(|error| places::unwritable(evidence, &error))?;
             }
             RunEvent::GateStarted { index, attempt } => {
                 if attempt == 1 {

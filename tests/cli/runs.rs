@@ -198,6 +198,25 @@ fn an_out_folder_that_cannot_be_written_is_refused() {
 }
 
 #[test]
+fn an_out_folder_without_a_place_for_evidence_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("out")).unwrap();
+    fs::write(folder.path().join("out/evidence"), "").unwrap();
+    let ran = sonia_in(folder.path(), &["gate", "v4.7", "wal-mode", "--out", "out"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.out);
+    assert!(
+        ran.err.contains("error: cannot write out/evidence: "),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("hint: ") && ran.err.contains("--out"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn a_config_file_with_a_typo_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let config = r#"{"harness": {"targets": {"here": {"ulr": "http://127.0.0.1:1"}}}}"#;
