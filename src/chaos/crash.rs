@@ -225,7 +225,7 @@ mod tests {
     use super::{InFlight, Unread, WriteLock};
     use crate::base::{Clock, Seed};
     use crate::doubles::{Behaviour, Double, Kind, Point};
-    use crate::target::{Ask, Credential, Exchange, Incidents, Instance, Keys, Launcher, Setup};
+    use crate::target::{Ask, Credential, Exchange, Keys, Listening};
 
     const SHORT: Duration = Duration::from_millis(20);
     const LONG: Duration = Duration::from_secs(10);
