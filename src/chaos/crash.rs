@@ -334,15 +334,9 @@ mod tests {
         let listening = Listening::remote(&double.url());
         double.behave(Behaviour::cut(Point::Arrived));
         let ask = Ask::post("api-gateway", "/chat", json!({}));
-        let unread = Unread::send(&listening, None, ask, clock)
-            .await
-            .unwrap();
+        let unread = Unread::send(&listening, None, ask, clock).await.unwrap();
         assert!(unread.due().await.is_err());
         let ask = Ask::post("eva-os", "/approve", json!({}));
-        assert!(
-            Unread::send(&listening, None, ask, clock)
-                .await
-                .is_err()
-        );
+        assert!(Unread::send(&listening, None, ask, clock).await.is_err());
     }
 }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::block_on;
 use super::exit::{Exit, Stop};
 use crate::mutants::{self, nulls, wire};
-use crate::reference::{self, Options, Parts, ServeError};
+use crate::reference::{self, OpenError, Options, Parts, ServeError};
 
 /// Example: sonia-gate serve --data /tmp/sonia --config sonia-config.json
 #[derive(Debug, clap::Args)]
@@ -37,9 +37,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     log_to_stderr();
     if arguments.migrate_to.is_some() {
-        reference::migrate_to_v46(&arguments.data).map_err(|error| {
-            Stop::usage(error.to_string(), "stop what uses the directory first")
-        })?;
+        reference::migrate_to_v46(&arguments.data)
+            .map_err(|error| Stop::usage(error.to_string(), database_advice(&error)))?;
         return Ok(Exit::Green);
     }
     match arguments.null.as_deref() {
@@ -84,10 +83,21 @@ fn advice(error: &ServeError) -> &'static str {
         ServeError::Bind { .. } => {
             "stop what uses the port, or write another one (0: any) in the config"
         }
-        ServeError::Open(_) => {
+        ServeError::Open(error) => database_advice(error),
+        _ => "nothing was served; start it again when the cause is gone",
+    }
+}
+
+fn database_advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Newer { .. } => {
             "a database of a newer version needs a newer program; nothing was changed"
         }
-        _ => "nothing was served; start it again when the cause is gone",
+        OpenError::Damaged { .. } => {
+            "the file is damaged or no database: restore it, or move it away"
+        }
+        OpenError::Locked { .. } => "stop what uses the directory first",
+        OpenError::Other { .. } => "try again when the cause is gone",
     }
 }
 

@@ -21,7 +21,7 @@ use super::operations;
 use super::parts::Parts;
 use super::service::{Counters, Restored, Service, Shared};
 use super::slo;
-use super::store::{OpenError, Opened, Opening, StoreError, migrate_down, open};
+use super::store::{OpenError, Opened, Opening, StoreError, inspect, migrate_down, open, schema};
 use super::web::{Front, listen};
 use super::wiring::{SERVICES, STAGES, TASKS};
 
@@ -167,6 +167,11 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     })?;
     let config = live.current();
     let data_dir = data_dir(&options.data_dir)?;
+    inspect_all(&data_dir)?;
+    inspect(
+        &data_dir.join(&config.auth.identity_db),
+        super::identity::NEWEST,
+    )?;
     let identity = identity(&options, &data_dir, &config, &parts)?;
     let bound = bind(&config).await?;
     let databases = SERVICES
@@ -229,6 +234,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
 /// # Errors
 /// See [`OpenError`].
 pub fn migrate_to_v46(data_dir: &Path) -> Result<(), OpenError> {
+    inspect_all(data_dir)?;
     for name in SERVICES {
         let path = data_dir.join(format!("{name}.db"));
         if path.exists() {
@@ -236,6 +242,13 @@ pub fn migrate_to_v46(data_dir: &Path) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// Looks at every database before any is changed.
+fn inspect_all(data_dir: &Path) -> Result<(), OpenError> {
+    SERVICES
+        .iter()
+        .try_for_each(|name| inspect(&data_dir.join(format!("{name}.db")), schema::newest(name)))
 }
 
 fn data_dir(path: &Path) -> Result<PathBuf, ServeError> {

@@ -18,6 +18,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Between two tries at start.
 const LOCKED_RETRY: Duration = Duration::from_millis(20);
 
+/// The number of [`SCHEMA`].
+pub const NEWEST: usize = 1;
 const SCHEMA: &str = "
 CREATE TABLE users (
     actor_id TEXT NOT NULL PRIMARY KEY,

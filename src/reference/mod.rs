@@ -38,3 +38,4 @@ pub mod wiring;
 
 pub use host::{Options, Running, ServeError, migrate_to_v46, serve, start};
 pub use parts::Parts;
+pub use store::OpenError;

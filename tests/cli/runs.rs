@@ -249,6 +249,37 @@ fn serve(folder: &Path, config: &str) -> Ran {
     )
 }
 
+/// Whoever is refused finds everything as it was, and has read no listening line.
+#[test]
+fn a_database_that_cannot_be_used_is_refused_before_anything_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("eva-os.db"), "").unwrap();
+    let newer = rusqlite::Connection::open(data.join("vision-capture.db")).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    let files = || -> std::collections::BTreeMap<_, _> {
+        let all = fs::read_dir(&data).unwrap().map(Result::unwrap);
+        all.map(|file| (file.file_name(), fs::read(file.path()).unwrap()))
+            .collect()
+    };
+    let back = ["serve", "--data", "data", "--migrate-to", "v4.6"];
+    let refused = |hint: &str| {
+        let before = files();
+        let config = r#"{"auth": {"enabled": false}}"#;
+        for ran in [serve(folder.path(), config), sonia_in(folder.path(), &back)] {
+            assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{}", ran.err);
+            assert!(ran.err.contains("vision-capture.db"), "{}", ran.err);
+            assert!(ran.err.contains(hint), "{}", ran.err);
+        }
+        assert!(files() == before, "something was changed");
+    };
+    refused("needs a newer program");
+    fs::write(data.join("vision-capture.db"), "no database".repeat(100)).unwrap();
+    refused("restore it, or move it away");
+}
+
 #[test]
 fn a_target_that_cannot_start_says_why() {
     let folder = tempfile::tempdir().unwrap();

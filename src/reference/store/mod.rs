@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::{StoreError, is_lock};
-pub use open::{OpenError, Opened, Opening, migrate_down, open};
+pub use open::{OpenError, Opened, Opening, inspect, migrate_down, open};
 pub use readers::Readers;
 pub use tx::Tx;
 

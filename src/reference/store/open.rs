@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::readers::Readers;
@@ -62,6 +62,14 @@ pub enum OpenError {
         found: i64,
         /// The highest known number.
         known: usize,
+    },
+    /// It is no database, or a damaged one.
+    #[error("{path}: {message}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        message: String,
     },
     /// Anything else.
     #[error("{path}: {message}")]
@@ -157,6 +165,49 @@ fn try_connect(opening: &Opening) -> Result<Ready, Trouble> {
     Ok((conn, desk, broken))
 }
 
+/// Refuses a database that is newer, damaged or no database. An empty or missing file is neither.
+/// Nothing is changed: without a log beside it the file is read as it is, so that no file is made.
+///
+/// # Errors
+/// See [`OpenError`]; whatever else stands in the way (a lock, say) is left to [`open`].
+pub fn inspect(path: &Path, newest: usize) -> Result<(), OpenError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let look = || -> Result<(), Trouble> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let alone = !Path::new(&log).exists();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let conn = Connection::open_with_flags(uri(path, alone), flags)?;
+        Ok(schema::refuse_newer(&conn, newest)?)
+    };
+    match look() {
+        Err(Trouble::Sql(error)) if !is_damage(&error) => Ok(()),
+        looked => looked.map_err(|trouble| trouble.at(path)),
+    }
+}
+
+/// The file as SQLite's URI; `alone` promises that nobody writes it meanwhile.
+fn uri(path: &Path, alone: bool) -> String {
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri + if alone { "?immutable=1" } else { "?mode=ro" }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let damage = [ErrorCode::NotADatabase, ErrorCode::DatabaseCorrupt];
+    error
+        .sqlite_error_code()
+        .is_some_and(|code| damage.contains(&code))
+}
+
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(64);
     conn.pragma_update(None, "journal_mode", "WAL")?;
@@ -187,6 +238,14 @@ impl Trouble {
     fn at(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match self {
+            Self::Sql(error) if is_lock(&error) => OpenError::Locked {
+                path,
+                after: Duration::ZERO,
+            },
+            Self::Sql(error) if is_damage(&error) => OpenError::Damaged {
+                path,
+                message: error.to_string(),
+            },
             Self::Sql(error) => OpenError::Other {
                 path,
                 message: error.to_string(),

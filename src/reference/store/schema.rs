@@ -78,6 +78,11 @@ pub fn down(conn: &mut Connection, service: &str) -> Result<(), SchemaError> {
     Ok(migrations(&texts).to_version(conn, texts.len() - 1)?)
 }
 
+/// The newest number of a service's database.
+pub fn newest(service: &str) -> usize {
+    texts(service).len()
+}
+
 fn texts(service: &str) -> Vec<String> {
     let own = SERVICES
         .iter()
@@ -107,7 +112,11 @@ fn migrations(texts: &[String]) -> Migrations<'_> {
     )
 }
 
-fn refuse_newer(conn: &Connection, known: usize) -> Result<(), SchemaError> {
+/// Refuses a database with a number above `known`, and changes nothing.
+///
+/// # Errors
+/// See [`SchemaError`].
+pub fn refuse_newer(conn: &Connection, known: usize) -> Result<(), SchemaError> {
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if usize::try_from(found).is_ok_and(|found| found <= known) {
         return Ok(());
