@@ -37,6 +37,7 @@ pub struct Check {
     pub gate: &'static str,
     /// Where the code is.
     pub file: &'static str,
+    source: &'static str,
     run: for<'a> fn(&'a mut Cx, Duration) -> Running<'a>,
     judge: fn(&Value) -> Result<Judgement, String>,
 }
@@ -48,6 +49,12 @@ impl Check {
         (self.run)(cx, deadline).await
     }
 
+    /// How it drives and judges, line by line: what the code says first.
+    pub fn how(&self) -> impl Iterator<Item = &'static str> {
+        let lines = self.source.lines();
+        lines.map_while(|line| line.strip_prefix("//!").map(str::trim))
+    }
+
     /// A check that misbehaves, for the tests of who runs checks.
     #[cfg(test)]
     pub(crate) const fn made_of(
@@ -57,6 +64,7 @@ impl Check {
         Self {
             gate: "test",
             file: "test",
+            source: "",
             run,
             judge,
         }
@@ -86,6 +94,7 @@ macro_rules! check {
         Check {
             gate: $gate,
             file: $file,
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $file)),
             run: |cx, deadline| {
                 Box::pin(async move {
                     let mut seen = $($module)::+::Evidence::default();

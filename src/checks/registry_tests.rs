@@ -53,7 +53,7 @@ mod fake {
     }
 }
 
-const FAKE: Check = check!("fake", "here", fake);
+const FAKE: Check = check!("fake", "src/checks/registry_tests.rs", fake);
 
 async fn run(how: &str, refuse: bool) -> Ran {
     let (_stop, cancel) = watch::channel(false);

@@ -43,7 +43,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     field("at least", &minimum.join(", "));
     field("deadline", &format!("{} s", gate.deadline.as_secs()));
     match checks::find(&gate.name) {
-        Some(check) => field("check", check.file),
+        Some(check) => {
+            field("check", check.file);
+            for (index, line) in check.how().enumerate() {
+                field(if index == 0 { "how" } else { "" }, line);
+            }
+        }
         None => field(
             "check",
             &format!("none yet; it belongs in {}", gate.check_file()),

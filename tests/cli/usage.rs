@@ -151,13 +151,16 @@ fn explain_says_what_is_known_of_a_gate() {
         "src/checks/policy/approval_race_safe.rs",
         "gates/v4.7.toml:",
         "approval-check-then-set",
+        "  how       ",
     ] {
         assert!(by_id.out.contains(text), "expected `{text}`: {}", by_id.out);
     }
     assert_eq!(by_id.out, sonia(&["explain", "approval-race-safe"]).out);
     let other = sonia(&["explain", "v4.4/B1"]).out;
     assert!(
-        other.contains("backends-wired") && other.contains("none yet"),
+        other.contains("backends-wired")
+            && other.contains("none yet")
+            && other.contains("mutants  "),
         "{other}"
     );
 }
