@@ -168,10 +168,8 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let config = live.current();
     let data_dir = data_dir(&options.data_dir)?;
     inspect_all(&data_dir)?;
-    inspect(
-        &data_dir.join(&config.auth.identity_db),
-        super::identity::NEWEST,
-    )?;
+    let identity_db = data_dir.join(&config.auth.identity_db);
+    inspect(&identity_db, super::identity::NEWEST)?;
     let identity = identity(&options, &data_dir, &config, &parts)?;
     let bound = bind(&config).await?;
     let databases = SERVICES
