@@ -168,10 +168,6 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let config = live.current();
     let data_dir = data_dir(&options.data_dir)?;
     inspect_all(&data_dir)?;
-    inspect(
-        &data_dir.join(&config.auth.identity_db),
-        super::identity::NEWEST,
-    )?;
     let identity = identity(&options, &data_dir, &config, &parts)?;
     let bound = bind(&config).await?;
     let databases = SERVICES
@@ -272,6 +268,7 @@ fn identity(
     let beside_config = options.config_file.parent().unwrap_or(Path::new("."));
     let key_file = beside_config.join(&config.auth.key_file);
     let db = data_dir.join(&config.auth.identity_db);
+    inspect(&db, super::identity::NEWEST)?;
     let deadline = Duration::from_millis(config.store.start_deadline_ms);
     Ok(Identity::load(&key_file, &db, parts.clock.now(), deadline)?)
 }
