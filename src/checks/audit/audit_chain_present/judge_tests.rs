@@ -468,6 +468,8 @@ fn a_target_without_chains_or_effects_passes_nothing() {
         nothing.exercised["mutations"] + nothing.exercised["kills"],
         0
     );
+    // It never ran: that is no list without chains.
+    assert_eq!(nothing.violations, Vec::<String>::new());
 }
 
 #[test]
