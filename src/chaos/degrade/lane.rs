@@ -22,7 +22,7 @@ pub const THRESHOLD_MS: u64 = 500;
 /// A window that never closes by time within a drive.
 pub const LONG_WINDOW_MS: u64 = 600_000;
 /// The least time in which something that must happen may happen.
-pub const LEAST_BOUND: Duration = Duration::from_secs(10);
+pub const LEAST_BOUND: Duration = Duration::from_secs(2);
 /// How many times its own measure the product may take for it.
 pub const PATIENCE: usize = 10;
 /// Sessions that turns are spread over: turns of one session may be served one after the other.
