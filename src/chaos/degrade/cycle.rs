@@ -21,6 +21,8 @@ use crate::target::{Ask, Client, Credential, Exchange, Instance};
 
 /// Between two looks at something awaited.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Until when a turn must be answered: many times what is injected, on any machine.
+const TURN_BOUND: Duration = Duration::from_secs(30);
 /// Events a page.
 const PAGE: usize = 1000;
 /// How much the delay on the wire varies, to both sides.
@@ -215,7 +217,8 @@ impl<'a> Cycle<'a> {
         let asks = (0..turns).map(|turn| {
             let session_id = &self.sessions[turn % self.sessions.len()];
             let body = json!({"session_id": session_id, "input_text": "how late is it"});
-            self.client.send(Ask::post("api-gateway", "/v3/turn", body))
+            self.client
+                .send(Ask::post("api-gateway", "/v3/turn", body).within(TURN_BOUND))
         });
         let answers = join_all(asks).await;
         let model_calls = self.models.calls().into_iter().skip(known);

@@ -11,7 +11,7 @@ use super::absence::Verdict;
 use super::lane::{TRIES, lane};
 use super::walk::{Walk, counts};
 use crate::chaos::degrade::lane::{LEAST_BOUND, PATIENCE, WINDOW_TURNS};
-use crate::chaos::degrade::timeline::{Speed, Timeline, Work};
+use crate::chaos::degrade::timeline::{Batch, Speed, Timeline, Work};
 use crate::chaos::degrade::{Change, Count, Cycle, Injection, Lane, Rules, Went};
 use crate::checks::{Cx, Judgement, Undecided};
 
@@ -125,12 +125,16 @@ fn never_exited(line: &Timeline, walk: &Walk) -> Option<Verdict> {
         .edges
         .last()
         .filter(|edge| edge.change == Change::Entered)?;
-    let since = line
+    let since: Vec<&Batch> = line
         .batches()
-        .filter(|batch| batch.invoked_us >= entered.latest_us);
-    let fast: Vec<_> = since
-        .filter(|batch| walk.speed(batch) == Speed::Fast)
+        .filter(|batch| batch.invoked_us >= entered.latest_us)
         .collect();
+    // Only what came in a row counts: a turn that may have been slow begins the count anew.
+    let quick = since
+        .iter()
+        .rev()
+        .take_while(|batch| walk.speed(batch) == Speed::Fast);
+    let fast = &since[since.len() - quick.count()..];
     let turns: usize = fast.iter().map(|batch| batch.turns.len()).sum();
     let (first, last) = (fast.first(), fast.last());
     let from_us = first.map_or(0, |batch| batch.invoked_us);
@@ -271,6 +275,28 @@ mod tests {
         ] {
             assert_ne!(judged(flaw).violations, Vec::<String>::new(), "{flaw:?}");
         }
+    }
+
+    #[test]
+    fn an_exit_that_is_missing_after_doubtful_turns_is_undecided() {
+        let line = |slow_turn: bool| {
+            let mut paper = Paper::start(Flaw::ManualReset, json!({}));
+            paper.drive("BBB").probe().drive(&"H".repeat(160));
+            if slow_turn {
+                paper.drive("B").drive(&"H".repeat(20));
+            }
+            paper.line
+        };
+        let judged = |line| {
+            judge(&Evidence {
+                double: line,
+                ..Evidence::default()
+            })
+        };
+        assert!(!judged(line(false)).violations.is_empty());
+        let doubtful = judged(line(true));
+        assert_eq!(doubtful.violations, Vec::<String>::new());
+        assert!(!doubtful.undecided.is_empty());
     }
 
     #[test]

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::absence::Verdict;
 use super::lane::{TRIES, lane};
-use super::walk::{Walk, counts};
-use crate::chaos::degrade::lane::{LEAST_BOUND, PATIENCE, WINDOW_TURNS};
+use super::walk::{Walk, counts, looked};
+use crate::chaos::degrade::lane::{LEAST_BOUND, LONG_WINDOW_MS, PATIENCE, WINDOW_TURNS};
 use crate::chaos::degrade::timeline::{Step, Timeline, Work};
 use crate::chaos::degrade::{Change, Count, Cycle, Injection, Lane, Rules, Went};
 use crate::checks::{Cx, Judgement, Undecided};
@@ -141,67 +141,94 @@ fn kept_over_a_kill(windows: &str) -> Option<usize> {
 /// Whether a target without traffic recovered, and how long that took in milliseconds. That it
 /// did not, with all the windows that patience allows, is a violation.
 fn by_self_probes(line: &Timeline, walk: &Walk, judgement: &mut Judgement) -> (u64, u64) {
-    let Some(from_us) = restarted(line) else {
+    let Some(restart) = Restart::of(line) else {
         return (0, 0);
     };
-    let slo = slo_of(line);
-    let window_ms = slo["window_ms"].as_u64().unwrap_or(0);
-    let patience_us = 1000 * window_ms * (PATIENCE * RECOVER_WINDOWS) as u64;
-    if let Some(edge) = walk.edges.iter().find(|edge| edge.change == Change::Exited) {
-        let alone =
-            edge.latest_us > from_us && line.batches().all(|batch| batch.returned_us < from_us);
-        return (alone.into(), edge.latest_us.saturating_sub(from_us) / 1000);
+    let exited = walk
+        .edges
+        .iter()
+        .find(|edge| edge.change == Change::Exited && edge.latest_us > restart.ready_us);
+    if let Some(edge) = exited {
+        let alone = line
+            .batches()
+            .all(|batch| batch.returned_us < restart.ready_us);
+        return (alone.into(), (edge.latest_us - restart.ready_us) / 1000);
     }
-    let watched_us = last_read_us(line).saturating_sub(from_us);
+    let (looks, watched_us) = restart.watched(line);
     let text = format!(
-        "unattended: got no {} in {} ms without traffic, expected it after {RECOVER_WINDOWS} windows \
-         of {window_ms} ms",
+        "unattended: got no {} in {} ms without traffic, expected it after {RECOVER_WINDOWS} \
+         windows of {} ms",
         Change::Exited.event(),
-        watched_us / 1000
+        watched_us / 1000,
+        restart.window_ms
     );
-    let surely = watched_us >= patience_us.max(LEAST_BOUND.as_micros() as u64);
-    if surely {
+    let patience_us = 1000 * restart.window_ms * (PATIENCE * RECOVER_WINDOWS) as u64;
+    let bound_us = patience_us.max(LEAST_BOUND.as_micros() as u64);
+    // A probe that was slow, by the target's own word, is no healthy window.
+    let healthy = !walk.story.contains('b');
+    let surely = healthy && watched_us >= bound_us && looked(looks, watched_us);
+    let verdict = if surely {
         Verdict::Wrong(text)
     } else {
         Verdict::Unknown(text)
-    }
-    .tell(judgement);
+    };
+    verdict.tell(judgement);
     (0, 0)
 }
 
 /// How many whole windows passed between the restart and the last refused probe before traffic.
 fn neutral_windows(line: &Timeline) -> u64 {
-    let Some(from_us) = restarted(line) else {
+    let Some(restart) = Restart::of(line) else {
         return 0;
     };
-    let window_us = slo_of(line)["window_ms"]
-        .as_u64()
-        .unwrap_or(u64::MAX / 1000)
-        * 1000;
-    let traffic = line.batches().find(|batch| batch.invoked_us > from_us);
-    let until_us = traffic.map_or(u64::MAX, |batch| batch.invoked_us);
-    let refused = line
-        .probes()
-        .filter(|probe| probe.shed() && probe.invoked_us < until_us);
-    let last_us = refused.map(|probe| probe.invoked_us).max().unwrap_or(0);
-    last_us.saturating_sub(from_us) / window_us
+    let refused = line.probes().filter(|probe| {
+        probe.shed() && (restart.ready_us..restart.until_us).contains(&probe.invoked_us)
+    });
+    let last_us = refused.map(|probe| probe.invoked_us).max();
+    let quiet_us = last_us.unwrap_or(0).saturating_sub(restart.ready_us);
+    quiet_us / 1000 / restart.window_ms.max(1)
 }
 
-/// When the target was ready again after its kill.
-fn restarted(line: &Timeline) -> Option<u64> {
-    let mut starts = line.steps.iter().filter_map(|step| match step {
-        Step::Started { ready_us, .. } => Some(*ready_us),
-        _ => None,
-    });
-    starts.nth(1)
+/// The second start of a target, which gives it short windows and no traffic.
+struct Restart {
+    /// When it was ready.
+    ready_us: u64,
+    /// Until traffic or the next start.
+    until_us: u64,
+    /// Its windows.
+    window_ms: u64,
 }
 
-fn last_read_us(line: &Timeline) -> u64 {
-    let last = line.steps.iter().rev().find_map(|step| match step {
-        Step::Read(read) => Some(read.returned_us),
-        _ => None,
-    });
-    last.unwrap_or(0)
+impl Restart {
+    fn of(line: &Timeline) -> Option<Restart> {
+        let mut starts = line.steps.iter().filter_map(|step| match step {
+            Step::Started {
+                from_us,
+                ready_us,
+                slo,
+            } => Some((*from_us, *ready_us, slo)),
+            _ => None,
+        });
+        let (_, ready_us, slo) = starts.nth(1)?;
+        let next_us = starts.next().map_or(u64::MAX, |start| start.0);
+        let traffic = line.batches().find(|batch| batch.invoked_us > ready_us);
+        Some(Restart {
+            ready_us,
+            until_us: traffic.map_or(next_us, |batch| batch.invoked_us.min(next_us)),
+            window_ms: slo["window_ms"].as_u64().unwrap_or(0),
+        })
+    }
+
+    /// How often the log was read since then, and until when, in microseconds since then.
+    fn watched(&self, line: &Timeline) -> (u32, u64) {
+        let reads = line.steps.iter().filter_map(|step| match step {
+            Step::Read(read) if read.invoked_us >= self.ready_us => Some(read),
+            _ => None,
+        });
+        reads.fold((0, 0), |(looks, _), read| {
+            (looks + read.reads, read.returned_us - self.ready_us)
+        })
+    }
 }
 
 /// Drives the four targets side by side.
@@ -368,6 +395,11 @@ async fn stay_unprobed(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
     cycle
         .probe_for(Duration::from_millis(SHORT_WINDOW_MS * NEUTRAL_WINDOWS))
         .await?;
+    // Windows by count again: only these are sure to hold five of the turns.
+    cycle
+        .kill_and_start(&json!({"window_ms": LONG_WINDOW_MS}))
+        .await?;
+    cycle.open_sessions().await?;
     cycle.turns_until(Change::Exited, RECOVER_WINDOWS).await?;
     cycle.probe(&SHED).await;
     Ok(())

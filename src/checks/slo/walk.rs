@@ -12,8 +12,8 @@ use crate::chaos::degrade::{Change, Class, Count, Possible, Rules, Work};
 
 /// How long something that must happen may take, in microseconds.
 pub(super) const LEAST_BOUND_US: u64 = 2_000_000;
-/// Looks within that time; fewer, and it was the harness that did not run.
-const LEAST_LOOKS: u32 = 20;
+/// The time between two looks, in microseconds; more, and it was the harness that did not run.
+const MOST_BETWEEN_LOOKS_US: u64 = 100_000;
 /// Violations of one timeline that are told; the others follow from them.
 const TOLD: usize = 6;
 
@@ -33,7 +33,7 @@ pub(super) struct Walk {
     pub(super) undecided: Vec<String>,
     /// The changes of mode, in order.
     pub(super) edges: Vec<Edge>,
-    /// One letter a window (`B`reach, `H`ealthy, `?` either) and between them what happened: `>`
+    /// One letter a window (`B`reach, `H`ealthy, `?` either, `p` and `b` by self-probes) and between them what happened: `>`
     /// entered, `<` exited, `x` shed probe refused, `o` served, `K` killed.
     pub(super) story: String,
     /// Turns in batches that were certainly slow.
@@ -131,7 +131,7 @@ impl Walk {
         let (_, before) = parts.split_last().unwrap_or((&"", &[]));
         let runs = before
             .iter()
-            .filter_map(|part| part.rsplit(['B', '>']).next());
+            .filter_map(|part| part.rsplit(['B', 'b', '>']).next());
         let certain = runs.filter(|run| !run.contains('?'));
         certain.map(str::len).collect()
     }
@@ -260,7 +260,12 @@ impl Walk {
             // Nobody can have filled it.
             (vec![Class::Neutral], 'N')
         } else {
-            let letter = if self.pending.all() == 0 { 'p' } else { '?' };
+            // Nobody but the target itself can have filled it: a probe, by its own word.
+            let letter = match (self.pending.all(), own.as_slice()) {
+                (0, [Class::Healthy]) => 'p',
+                (0, _) => 'b',
+                _ => '?',
+            };
             (own, letter)
         };
         self.fresh.windows.push(classes);
@@ -303,7 +308,7 @@ impl Walk {
             .expected
             .iter()
             .any(|changes| changes.starts_with(&fresh.changes));
-        if missing && (waited_us < LEAST_BOUND_US || fresh.looks < LEAST_LOOKS) {
+        if missing && !(waited_us >= LEAST_BOUND_US && looked(fresh.looks, waited_us)) {
             let waited_ms = waited_us / 1000;
             self.undecided.push(format!(
                 "{text}; watched for {waited_ms} ms, {} looks",
@@ -384,6 +389,11 @@ impl Walk {
             (None, "201 or 503 SHED")
         }
     }
+}
+
+/// Whether so many looks in this time show that the harness itself was running.
+pub(super) fn looked(looks: u32, time_us: u64) -> bool {
+    u64::from(looks) * MOST_BETWEEN_LOOKS_US >= time_us
 }
 
 fn names(changes: &[Change]) -> String {
