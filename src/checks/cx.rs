@@ -170,6 +170,7 @@ impl Cx {
                 "key_file": Setup::key_file(dir),
                 "identity_db": Setup::data(dir).join("identity.db"),
             },
+            "audit": {"key_file": Setup::audit_key_file(dir)},
             "rate_limit": {"enabled": false},
         })
     }

@@ -80,6 +80,7 @@ fn advice(error: &ServeError) -> &'static str {
         ServeError::Identity(_) => {
             "auth.key_file names a JSON file with the service token and operators"
         }
+        ServeError::AuditKey(_) => "audit.key_file names an Ed25519 key, PKCS#8 in PEM",
         ServeError::Bind { .. } => {
             "stop what uses the port, or write another one (0: any) in the config"
         }

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::audit::{AuditKey, KeyError};
 use super::config::{Config, ConfigError, LiveConfig};
 use super::identity::{Identity, IdentityError};
 use super::operations;
@@ -22,6 +23,7 @@ use super::parts::Parts;
 use super::service::{Counters, Restored, Service, Shared};
 use super::slo;
 use super::store::{OpenError, Opened, Opening, StoreError, inspect, migrate_down, open, schema};
+use super::time::Offset;
 use super::web::{Front, listen};
 use super::wiring::{SERVICES, STAGES, TASKS};
 
@@ -81,6 +83,9 @@ pub enum ServeError {
     /// The key file or the identity database.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The key of the audit log.
+    #[error(transparent)]
+    AuditKey(#[from] KeyError),
     /// A port.
     #[error("{service} cannot listen on {address}: {source}")]
     Bind {
@@ -158,7 +163,7 @@ impl Running {
 /// # Errors
 /// See [`ServeError`].
 pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError> {
-    let parts = Arc::new(parts);
+    let mut parts = parts;
     let live = LiveConfig::load(&options.config_file, parts.settings.clone()).map_err(|error| {
         ServeError::Config {
             file: options.config_file.clone(),
@@ -166,41 +171,32 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         }
     })?;
     let config = live.current();
+    parts.clock = Arc::new(Offset {
+        clock: parts.clock,
+        ahead_ms: config.clock.offset_ms,
+    });
+    let parts = Arc::new(parts);
     let data_dir = data_dir(&options.data_dir)?;
     inspect_all(&data_dir)?;
     let identity_db = data_dir.join(&config.auth.identity_db);
     inspect(&identity_db, super::identity::NEWEST)?;
     let identity = identity(&options, &data_dir, &config, &parts)?;
+    let audit_key = audit_key(&options, &config)?;
     let bound = bind(&config).await?;
     let databases = SERVICES
         .iter()
         .map(|name| ((*name).to_owned(), data_dir.join(format!("{name}.db"))))
         .collect::<BTreeMap<_, _>>();
-    let listening = listening(&bound, &databases, &data_dir.join(&config.auth.identity_db));
+    let listening = listening(&bound, &databases, &identity_db, audit_key.as_ref());
     let shared = Arc::new(Shared::new(
         live,
         identity,
         peers(&config, &bound),
         databases,
+        audit_key,
     ));
     let (stop, stopped) = watch::channel(false);
-    let mut fronts = Vec::new();
-    let mut servers = Vec::new();
-    for (name, _, listener) in bound {
-        let rows = parts
-            .routes
-            .iter()
-            .filter(|row| row.service == name)
-            .cloned()
-            .collect();
-        let front = Front::new(rows);
-        servers.push(tokio::spawn(listen(
-            listener,
-            front.clone(),
-            stopped.clone(),
-        )));
-        fronts.push(front);
-    }
+    let (fronts, servers) = open_fronts(bound, &parts, &stopped);
     let listening = (parts.announce)(listening).await;
     (options.lines)(&listening);
     let services = open_all(&shared, &parts, &config).await?;
@@ -267,11 +263,21 @@ fn identity(
         tracing::warn!("authentication is off: everybody is an operator");
         return Ok(Identity::open());
     }
-    let beside_config = options.config_file.parent().unwrap_or(Path::new("."));
-    let key_file = beside_config.join(&config.auth.key_file);
+    let key_file = beside_config(options, &config.auth.key_file);
     let db = data_dir.join(&config.auth.identity_db);
     let deadline = Duration::from_millis(config.store.start_deadline_ms);
     Ok(Identity::load(&key_file, &db, parts.clock.now(), deadline)?)
+}
+
+fn audit_key(options: &Options, config: &Config) -> Result<Option<AuditKey>, KeyError> {
+    let file = config.audit.key_file.as_deref();
+    file.map(|file| AuditKey::load(&beside_config(options, file)))
+        .transpose()
+}
+
+fn beside_config(options: &Options, file: &str) -> PathBuf {
+    let folder = options.config_file.parent().unwrap_or(Path::new("."));
+    folder.join(file)
 }
 
 type Bound = (&'static str, SocketAddr, TcpListener);
@@ -304,12 +310,35 @@ fn peers(config: &Config, bound: &[Bound]) -> BTreeMap<String, String> {
     bound.iter().map(url).collect()
 }
 
-fn listening(bound: &[Bound], databases: &BTreeMap<String, PathBuf>, identity: &Path) -> Value {
+/// Before the databases are open the services listen, and answer that they are starting.
+fn open_fronts(
+    bound: Vec<Bound>,
+    parts: &Parts,
+    stopped: &watch::Receiver<bool>,
+) -> (Vec<Arc<Front>>, Vec<JoinHandle<std::io::Result<()>>>) {
+    let open = |(name, _, listener): Bound| {
+        let rows = parts.routes.iter().filter(|row| row.service == name);
+        let front = Front::new(rows.cloned().collect());
+        let server = tokio::spawn(listen(listener, front.clone(), stopped.clone()));
+        (front, server)
+    };
+    bound.into_iter().map(open).unzip()
+}
+
+fn listening(
+    bound: &[Bound],
+    databases: &BTreeMap<String, PathBuf>,
+    identity: &Path,
+    audit_key: Option<&AuditKey>,
+) -> Value {
     let services: BTreeMap<_, _> = bound
         .iter()
         .map(|(name, address, _)| (*name, format!("http://{address}")))
         .collect();
-    let chains: BTreeMap<_, _> = databases.keys().map(|name| (name, Value::Null)).collect();
+    let chains: BTreeMap<_, _> = databases
+        .keys()
+        .map(|name| (name, audit_key.map(|key| key.verifier(name))))
+        .collect();
     let mut databases = databases.clone();
     databases.insert("identity".to_owned(), identity.to_owned());
     json!({

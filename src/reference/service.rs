@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::audit::Break;
+use super::audit::{AuditKey, Break};
 use super::config::{Config, LiveConfig};
 use super::identity::Identity;
 use super::parts::Parts;
@@ -51,6 +51,8 @@ pub struct Shared {
     pub peers: BTreeMap<String, String>,
     /// Database file of each service.
     pub databases: BTreeMap<String, PathBuf>,
+    /// What signs checkpoints and bundles, if anything does.
+    pub audit_key: Option<AuditKey>,
     /// What was restored at start, in order.
     pub restored: OnceLock<Vec<Restored>>,
     broken: Mutex<BTreeMap<String, Break>>,
@@ -82,12 +84,14 @@ impl Shared {
         identity: Identity,
         peers: BTreeMap<String, String>,
         databases: BTreeMap<String, PathBuf>,
+        audit_key: Option<AuditKey>,
     ) -> Self {
         Self {
             config: Arc::new(config),
             identity,
             peers,
             databases,
+            audit_key,
             restored: OnceLock::new(),
             broken: Mutex::default(),
             slo: OnceLock::new(),

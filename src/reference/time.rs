@@ -2,6 +2,7 @@
 //! Durations of requests are not measured with it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,21 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Another clock, moved ahead (or back) by a fixed time.
+pub struct Offset {
+    /// The clock that is moved.
+    pub clock: Arc<dyn Clock>,
+    /// How far ahead, in milliseconds.
+    pub ahead_ms: i64,
+}
+
+impl Clock for Offset {
+    fn now(&self) -> Timestamp {
+        let us = self.ahead_ms.saturating_mul(1000);
+        Timestamp(self.clock.now().0.saturating_add(us))
     }
 }
 

@@ -1,6 +1,10 @@
 //! The credentials a harness makes for its target: two operators, an observer and the service
 //! token. The target only ever sees the hashes of the keys; evidence only ever sees the names.
 
+use ed25519_dalek::pkcs8::EncodePrivateKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::base::json::sha256_hex;
@@ -53,6 +57,7 @@ pub struct Keys {
     operators: [String; 2],
     observer: String,
     service: String,
+    audit: SigningKey,
 }
 
 impl Keys {
@@ -64,11 +69,32 @@ impl Keys {
             let head = random_id(prefix, &mut rng);
             random_id(&head, &mut rng)
         };
+        let (operators, observer) = ([key("key_"), key("key_")], key("key_"));
+        let service = key("svc_");
+        let mut secret = [0; 32];
+        seed.child("audit key").rng().fill_bytes(&mut secret);
         Self {
-            operators: [key("key_"), key("key_")],
-            observer: key("key_"),
-            service: key("svc_"),
+            operators,
+            observer,
+            service,
+            audit: SigningKey::from_bytes(&secret),
         }
+    }
+
+    /// The key that the target signs with, as the file it is given: PKCS#8 in PEM.
+    ///
+    /// # Panics
+    /// Never: an Ed25519 key can be written.
+    #[must_use]
+    pub fn audit_pem(&self) -> String {
+        let pem = self.audit.to_pkcs8_pem(LineEnding::LF);
+        pem.expect("an Ed25519 key can be written").to_string()
+    }
+
+    /// The public half, which verifiers pin: known from here, not from what the target says.
+    #[must_use]
+    pub fn audit_public(&self) -> VerifyingKey {
+        self.audit.verifying_key()
     }
 
     /// The key file that the target is given.

@@ -36,7 +36,8 @@ pub struct Launcher {
 /// What one target is started with.
 #[derive(Clone)]
 pub struct Setup {
-    /// A folder of its own: `config.json`, `keys.json`, `stderr.log` and `data/` go here.
+    /// A folder of its own: `config.json`, `keys.json`, `audit-key.pem`, `stderr.log` and `data/`
+    /// go here.
     pub dir: PathBuf,
     /// The complete config.
     pub config: Value,
@@ -59,6 +60,12 @@ impl Setup {
     #[must_use]
     pub fn key_file(dir: &Path) -> PathBuf {
         dir.join("keys.json")
+    }
+
+    /// The key that the target signs with; the config's `audit.key_file` should name it.
+    #[must_use]
+    pub fn audit_key_file(dir: &Path) -> PathBuf {
+        dir.join("audit-key.pem")
     }
 
     /// The data directory.
@@ -169,6 +176,9 @@ impl Launcher {
             TargetKind::Embedded { args } => {
                 let (keys, text) = (Setup::key_file(&setup.dir), setup.keys.file().to_string());
                 write(&keys, text.as_bytes()).map_err(|error| error.unless_the_disk(&setup.dir))?;
+                let key = Setup::audit_key_file(&setup.dir);
+                write(&key, setup.keys.audit_pem().as_bytes())
+                    .map_err(|error| error.unless_the_disk(&setup.dir))?;
                 let plan = Plan {
                     binary: self.binary.clone(),
                     args: args.clone(),

@@ -5,6 +5,7 @@
 mod append;
 mod chain;
 mod export;
+mod signing;
 mod verify;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use append::{append, last};
 pub use chain::{ChainRule, GENESIS, Sha256Chain};
 pub use export::routes;
+pub use signing::{AuditKey, KeyError};
 pub use verify::{Break, Checked, Reason, Segment, segment, whole};
 
 /// How what an entry describes ended.

@@ -16,6 +16,8 @@ pub struct Config {
     pub services: BTreeMap<String, Address>,
     pub backends: Backends,
     pub auth: Auth,
+    pub audit: Audit,
+    pub clock: ClockKeys,
     pub rate_limit: RateLimit,
     pub sessions: Sessions,
     pub confirmations: Confirmations,
@@ -69,6 +71,23 @@ pub struct Auth {
     pub key_file: String,
     /// Relative to the data directory.
     pub identity_db: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The Ed25519 key that signs, PKCS#8 in PEM, relative to the config file's folder; without
+    /// one nothing is signed.
+    pub key_file: Option<String>,
+    /// A checkpoint is signed and kept whenever a chain has grown by this many entries.
+    pub checkpoint_every: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockKeys {
+    /// How far this process's clock is ahead of the machine's.
+    pub offset_ms: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -230,6 +249,11 @@ impl Default for Config {
                 key_file: "sonia-keys.json".to_owned(),
                 identity_db: "identity.db".to_owned(),
             },
+            audit: Audit {
+                key_file: None,
+                checkpoint_every: 1000,
+            },
+            clock: ClockKeys { offset_ms: 0 },
             rate_limit: RateLimit {
                 enabled: true,
                 per_second: 20,

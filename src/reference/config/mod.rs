@@ -6,8 +6,9 @@ mod live;
 mod parse;
 
 pub use keys::{
-    Address, Auth, Backends, Config, Confirmations, Idempotency, Limits, Models, Ms, Operations,
-    RateLimit, Sessions, Slo, StoreKeys, Threshold, ToolBackend, Tools, Turns, Vision,
+    Address, Audit, Auth, Backends, ClockKeys, Config, Confirmations, Idempotency, Limits, Models,
+    Ms, Operations, RateLimit, Sessions, Slo, StoreKeys, Threshold, ToolBackend, Tools, Turns,
+    Vision,
 };
 pub use live::LiveConfig;
 pub use parse::{ConfigError, parse};

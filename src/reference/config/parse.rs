@@ -104,6 +104,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         let message = "prune_interval_ms and operations.retry_ms have to be positive";
         return Err(complaint("idempotency", message));
     }
+    if config.audit.checkpoint_every == 0 {
+        return Err(complaint("audit.checkpoint_every", "has to be positive"));
+    }
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
     }
@@ -212,6 +215,11 @@ mod tests {
             (json!({"slo": {"thresholds": []}}), "slo.thresholds"),
             (json!({"sessions": {"ttl_ms": -1}}), "sessions.ttl_ms"),
             (json!({"sessions": {"ttl_ms": null}}), "sessions.ttl_ms"),
+            (
+                json!({"audit": {"checkpoint_every": 0}}),
+                "audit.checkpoint_every",
+            ),
+            (json!({"audit": {"key_file": 7}}), "audit.key_file"),
             (json!({"slo": {"min_samples": 0}}), "slo.min_samples"),
             (
                 json!({"slo": {"thresholds": {"total": {"p95": 2, "p99": 1}}}}),
