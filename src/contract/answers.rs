@@ -443,3 +443,47 @@ pub struct Frame {
     /// `ses_...`.
     pub session_id: String,
 }
+
+/// A task, created, read or updated; also `current` in the details of a refusal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// `tsk_...`, or what the client chose.
+    pub task_id: String,
+    /// The name.
+    pub name: String,
+    /// The caller's own.
+    pub metadata: Value,
+    /// The number of its last mutation, from 1.
+    pub version: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+/// `GET /tasks` of eva-os.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tasks {
+    /// A page in order of creation, without deleted ones.
+    pub tasks: Vec<Task>,
+    /// `after` of the next page; none on the last one.
+    pub next: Option<i64>,
+}
+
+/// `DELETE /tasks/{id}` of eva-os.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDeleted {
+    /// The task.
+    pub task_id: String,
+    /// `deleted`.
+    pub state: String,
+    /// The number of the deletion.
+    pub version: u64,
+}
+
+/// The details of a 409 about a task that is there: the task as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Current {
+    /// The task.
+    pub current: Task,
+}

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::{
-    ActionAnswer, Actions, Approvals, Body, Decided, Executed, Frame, GateDecision, Health, Memory,
-    PendingList, Refusal, Reissued, SessionAnswer, SessionClosed, Status, Stored, TurnAnswer,
-    Version, Winner,
+    ActionAnswer, Actions, Approvals, Body, Current, Decided, Executed, Frame, GateDecision,
+    Health, Memory, PendingList, Refusal, Reissued, SessionAnswer, SessionClosed, Status, Stored,
+    Task, TaskDeleted, Tasks, TurnAnswer, Version, Winner,
 };
 use super::audit::Export;
 use super::events::{ClosedWindow, Event, Events};
@@ -68,6 +68,9 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
             whole::<Body<GateDecision>>(body)
         }
         "execute" | "execute-guarded" => whole::<Body<Executed>>(body),
+        "task-create" | "task-get" | "task-update" => whole::<Body<Task>>(body),
+        "tasks-list" => whole::<Body<Tasks>>(body),
+        "task-delete" => whole::<Body<TaskDeleted>>(body),
         "memory-store" => whole::<Body<Stored>>(body),
         "memory-recall" => whole::<Body<Memory>>(body),
         "vision-frame" => whole::<Body<Frame>>(body),
@@ -125,6 +128,17 @@ fn the_winner_is_in_the_details_of_the_losers_409() {
         (winner.verdict.as_str(), winner.fence_token),
         ("approved", 41)
     );
+}
+
+#[test]
+fn the_task_as_it_is_stands_in_the_details_of_the_409() {
+    let samples = samples();
+    for (name, version) in [("task-exists", 1), ("task-version-conflict", 2)] {
+        let details = &samples[name]["answer"]["body"]["error"]["details"];
+        assert_eq!(whole::<Current>(details), Ok(()), "{name}");
+        let Current { current } = super::read(details).unwrap();
+        assert_eq!(current.version, version, "{name}");
+    }
 }
 
 #[test]

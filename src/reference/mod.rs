@@ -29,6 +29,7 @@ pub mod sessions;
 pub mod slo;
 pub mod status;
 pub mod store;
+pub mod tasks;
 pub mod time;
 pub mod tools;
 pub mod turns;

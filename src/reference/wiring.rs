@@ -12,7 +12,7 @@ use super::time::Timestamp;
 use super::web::Row;
 use super::{
     actions, audit, confirmations, eva_os, events, memory, openclaw, prune, sessions, slo, status,
-    turns, vision,
+    tasks, turns, vision,
 };
 
 /// The services, in the order in which they are bound.
@@ -39,6 +39,7 @@ pub fn routes() -> Vec<Row> {
         actions::routes(),
         openclaw::routes(),
         eva_os::routes(),
+        tasks::routes(),
     ]
     .concat()
 }
@@ -68,7 +69,7 @@ pub const STAGES: &[Stage] = &[
     Stage {
         name: "tasks",
         service: "eva-os",
-        count: nothing,
+        count: tasks::count,
     },
     Stage {
         name: "budgets",

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod tasks;
 mod world;
 
 use serde_json::{Value, json};

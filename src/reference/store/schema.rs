@@ -23,7 +23,13 @@ const SERVICES: &[(&str, &[&str])] = &[
     ),
     ("memory-engine", &[include_str!("sql/memories.sql")]),
     ("openclaw", &[include_str!("sql/consumed.sql")]),
-    ("eva-os", &[include_str!("sql/decisions.sql")]),
+    (
+        "eva-os",
+        &[
+            include_str!("sql/decisions.sql"),
+            include_str!("sql/tasks.sql"),
+        ],
+    ),
     ("vision-capture", &[include_str!("sql/frames.sql")]),
 ];
 
