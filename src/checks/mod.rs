@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod cx;
+pub mod durability;
 pub mod judgement;
 pub mod policy;
 pub mod registry;

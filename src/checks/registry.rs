@@ -111,6 +111,11 @@ macro_rules! check {
 /// Every check there is, in the order of the gates.
 pub const CHECKS: &[Check] = &[
     check!(
+        "session-restore",
+        "src/checks/durability/session_restore.rs",
+        super::durability::session_restore
+    ),
+    check!(
         "audit-chain-present",
         "src/checks/audit/audit_chain_present.rs",
         super::audit::audit_chain_present

@@ -4,6 +4,7 @@
 mod approvals;
 mod audit;
 mod baselines;
+mod durability;
 mod idempotency;
 pub mod levers;
 pub mod nulls;
@@ -43,6 +44,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     approvals::MUTANTS,
     idempotency::MUTANTS,
     slo::MUTANTS,
+    durability::MUTANTS,
     baselines::MUTANTS,
 ];
 
