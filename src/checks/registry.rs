@@ -116,6 +116,16 @@ pub const CHECKS: &[Check] = &[
         super::durability::session_restore
     ),
     check!(
+        "confirmation-restore",
+        "src/checks/durability/confirmation_restore.rs",
+        super::durability::confirmation_restore
+    ),
+    check!(
+        "approvals-restore",
+        "src/checks/durability/approvals_restore.rs",
+        super::durability::approvals_restore
+    ),
+    check!(
         "audit-chain-present",
         "src/checks/audit/audit_chain_present.rs",
         super::audit::audit_chain_present

@@ -1,5 +1,6 @@
 //! Defects of what comes back after a crash.
 
+use super::levers::Levers;
 use super::{May, Mutant};
 
 /// Whoever compares all state before and after a KILL sees these too.
@@ -17,10 +18,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         apply: |levers| {
             levers.sql(
                 "api-gateway",
-                "UPDATE sessions SET expires_at_us = CAST(unixepoch('subsec') * 1000000 AS INTEGER)
-                     + expires_at_us - created_at_us
-                 WHERE state = 'active'
-                   AND expires_at_us > CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+                &format!(
+                    "UPDATE sessions SET expires_at_us = {NOW_US} + expires_at_us - created_at_us
+                     WHERE state = 'active' AND expires_at_us > {NOW_US}"
+                ),
             );
         },
     },
@@ -35,4 +36,62 @@ pub(super) const MUTANTS: &[Mutant] = &[
             );
         },
     },
+    Mutant {
+        name: "confirmation-ttl-restarts",
+        must: &["confirmation-restore"],
+        may: ALL_STATE,
+        apply: |levers| ttl_restarts(levers, "api-gateway", "confirmation"),
+    },
+    Mutant {
+        name: "confirmation-decided-restored-pending",
+        must: &["confirmation-restore"],
+        may: ALL_STATE,
+        apply: |levers| {
+            levers.sql(
+                "api-gateway",
+                "UPDATE decisions SET state = 'pending', decided_by = NULL, decided_role = NULL,
+                     decided_via = NULL, decided_at_us = NULL
+                 WHERE kind = 'confirmation' AND state <> 'pending'",
+            );
+        },
+    },
+    Mutant {
+        name: "approval-ttl-restarts",
+        must: &["approvals-restore"],
+        may: ALL_STATE,
+        apply: |levers| {
+            ttl_restarts(levers, "api-gateway", "action");
+            ttl_restarts(levers, "eva-os", "approval");
+        },
+    },
+    Mutant {
+        name: "approval-expired-approvable",
+        must: &["approvals-restore"],
+        may: ALL_STATE,
+        apply: |levers| {
+            for (service, kind) in [("api-gateway", "action"), ("eva-os", "approval")] {
+                levers.sql(
+                    service,
+                    &format!(
+                        "UPDATE decisions SET expires_at_us = 9000000000000000
+                         WHERE kind = '{kind}' AND state = 'pending' AND expires_at_us <= {NOW_US}"
+                    ),
+                );
+            }
+        },
+    },
 ];
+
+/// The present moment in SQL, in microseconds.
+const NOW_US: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+
+/// Each start gives what is pending its whole time again.
+fn ttl_restarts(levers: &mut Levers, service: &str, kind: &str) {
+    levers.sql(
+        service,
+        &format!(
+            "UPDATE decisions SET expires_at_us = {NOW_US} + expires_at_us - created_at_us
+             WHERE kind = '{kind}' AND state = 'pending'"
+        ),
+    );
+}

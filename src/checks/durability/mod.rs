@@ -1,3 +1,6 @@
 //! What is acknowledged is there after a crash, as it was and no longer than it was to be.
 
+pub mod approvals_restore;
+pub mod confirmation_restore;
 pub mod session_restore;
+pub mod standing;
