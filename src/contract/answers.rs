@@ -56,6 +56,66 @@ pub struct Health {
     pub state: Option<String>,
 }
 
+/// `GET /openapi.json`, as far as a client can count on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiDocument {
+    /// `3.1.0`.
+    pub openapi: String,
+    /// Title and version of the service.
+    pub info: ApiInfo,
+    /// Operations by path template and method in lower case.
+    pub paths: BTreeMap<String, BTreeMap<String, ApiOperation>>,
+    /// What the operations refer to.
+    pub components: Value,
+    /// The limits in force, by name.
+    #[serde(rename = "x-limits")]
+    pub limits: BTreeMap<String, u64>,
+}
+
+/// What a document says of its service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiInfo {
+    /// The service's name.
+    pub title: String,
+    /// The release.
+    pub version: String,
+    /// The pin.
+    #[serde(rename = "x-contract-version")]
+    pub contract_version: String,
+}
+
+/// One operation of a document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiOperation {
+    /// Unlike that of every other operation.
+    pub operation_id: String,
+    /// One sentence.
+    pub summary: String,
+    /// True on twins that are to be migrated from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<bool>,
+    /// Of path, query and header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Value>,
+    /// The body, if it reads one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_body: Option<Value>,
+    /// Answers by status.
+    pub responses: BTreeMap<String, Value>,
+    /// Empty when it is open to anybody.
+    pub security: Vec<Value>,
+    /// The release that brought it.
+    #[serde(rename = "x-since")]
+    pub since: String,
+    /// `none`, `observer` or `operator`.
+    #[serde(rename = "x-min-role")]
+    pub min_role: String,
+    /// Whether it changes anything.
+    #[serde(rename = "x-mutating")]
+    pub mutating: bool,
+}
+
 /// `GET /version`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Version {

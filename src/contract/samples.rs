@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::{
-    ActionAnswer, Actions, Approvals, Body, Current, Decided, Executed, Frame, GateDecision,
-    Health, Memory, PendingList, Refusal, Reissued, SessionAnswer, SessionClosed, Status, Stored,
-    Task, TaskDeleted, Tasks, TurnAnswer, Version, Winner,
+    ActionAnswer, Actions, ApiDocument, Approvals, Body, Current, Decided, Executed, Frame,
+    GateDecision, Health, Memory, PendingList, Refusal, Reissued, SessionAnswer, SessionClosed,
+    Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer, Version, Winner,
 };
 use super::audit::Export;
 use super::events::{ClosedWindow, Event, Events};
@@ -48,6 +48,7 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
     match name {
         "healthz" => whole::<Health>(body),
         "version" => whole::<Version>(body),
+        "openapi" => whole::<ApiDocument>(body),
         "status" => whole::<Body<Status>>(body),
         "session-create" | "session-get" | "deprecated-twin" => whole::<Body<SessionAnswer>>(body),
         "session-delete" => whole::<Body<SessionClosed>>(body),
