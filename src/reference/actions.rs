@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, named_params};
 use serde_json::{Value, json};
 
-use crate::reference::decisions::{self, Decision, Draft, Kind, Verdict};
+use crate::reference::decisions::{self, Decision, Draft, Kind, Verb, Verdict};
 use crate::reference::execution::{self, Execution};
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done, Refused};
@@ -16,7 +16,7 @@ use crate::reference::sessions;
 use crate::reference::store::{StoreError, Tx};
 use crate::reference::time::Timestamp;
 use crate::reference::tools::{self, Outcome, Risk};
-use crate::reference::web::{Call, Refusal, Reply, Row, Twin, handler};
+use crate::reference::web::{Call, Field, Refusal, Reply, Row, Twin, handler};
 
 const SERVICE: &str = "api-gateway";
 
@@ -29,7 +29,11 @@ pub fn routes() -> Vec<Row> {
         Row::mutation(SERVICE, ("POST", path), since, (action, resource), run)
             .twin(Twin::Deprecated)
     };
-    let one = "action/{id}";
+    let decide = |path, since, action, verb, run| {
+        let told = &[Field::text("action_id"), Field::text("state").optional()];
+        let row = post(path, since, action, "action/{id}", run);
+        decisions::says(row, verb, &[], told)
+    };
     vec![
         post(
             "/v3/actions/plan",
@@ -37,34 +41,50 @@ pub fn routes() -> Vec<Row> {
             "action.plan",
             "action",
             handler(plan),
-        ),
-        Row::get(SERVICE, "/v3/actions", "v4.3", handler(list)).twin(Twin::Deprecated),
-        Row::get(SERVICE, "/v3/actions/{id}", "v4.3", handler(get)).twin(Twin::Deprecated),
-        post(
+        )
+        .about("Plans an action; a safe one runs, a guarded one waits, a blocked one is denied.")
+        .takes(&[
+            Field::id("intent"),
+            Field::free("params").optional(),
+            Field::id("session_id"),
+            Field::flag("dry_run").optional(),
+        ])
+        .gives(201, &[Field::object("action", ACTION)])
+        .refuses(&[404]),
+        Row::get(SERVICE, "/v3/actions", "v4.3", handler(list))
+            .twin(Twin::Deprecated)
+            .about("Actions, newest last.")
+            .asks(&[Field::text("session_id").optional()])
+            .gives(200, &[Field::list("actions", ACTION)]),
+        Row::get(SERVICE, "/v3/actions/{id}", "v4.3", handler(get))
+            .twin(Twin::Deprecated)
+            .about("An action.")
+            .gives(200, &[Field::object("action", ACTION)]),
+        decide(
             "/v3/actions/{id}/approve",
             "v4.3",
             "action.approve",
-            one,
+            Verb::Approve,
             handler(|svc, call: Call| {
                 let id = Ok(call.param("id").to_owned());
                 decisions::approve(svc, call, Kind::Action, id)
             }),
         ),
-        post(
+        decide(
             "/v3/actions/{id}/deny",
             "v4.3",
             "action.deny",
-            one,
+            Verb::Deny,
             handler(|svc, call: Call| {
                 let id = Ok(call.param("id").to_owned());
                 decisions::deny(svc, call, Kind::Action, id)
             }),
         ),
-        post(
+        decide(
             "/v3/actions/{id}/reissue",
             "v4.7",
             "action.reissue",
-            one,
+            Verb::Reissue,
             handler(|svc, call: Call| {
                 let id = Ok(call.param("id").to_owned());
                 decisions::reissue(svc, call, Kind::Action, id)
@@ -72,6 +92,22 @@ pub fn routes() -> Vec<Row> {
         ),
     ]
 }
+
+const ACTION: &[Field] = &[
+    Field::text("action_id"),
+    Field::text("intent"),
+    Field::free("params"),
+    Field::text("session_id"),
+    Field::text("state"),
+    Field::word("risk", &["safe", "guarded", "blocked"]),
+    Field::flag("dry_run"),
+    Field::count("fence_token").or_null(),
+    Field::number("remaining_seconds").or_null(),
+    Field::word("verdict", &["approved", "denied"]).or_null(),
+    Field::object("decided_by", decisions::ACTOR).or_null(),
+    Field::object("execution", decisions::EXECUTION).or_null(),
+    Field::text("created_at"),
+];
 
 /// What resumes interrupted actions, approved ones and safe ones.
 pub fn resumers() -> Vec<Resumer> {

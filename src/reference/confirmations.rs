@@ -6,19 +6,21 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::reference::config::Config;
-use crate::reference::decisions::{self, Decision, Kind};
+use crate::reference::decisions::{self, Decision, Kind, Verb};
 use crate::reference::operations::Resumer;
 use crate::reference::service::Service;
 use crate::reference::time::Timestamp;
-use crate::reference::web::{Call, Refusal, Reply, Row, Twin, handler};
+use crate::reference::web::{Call, Field, Refusal, Reply, Row, Twin, handler};
 
 const SERVICE: &str = "api-gateway";
 
 /// The routes of confirmations.
 pub fn routes() -> Vec<Row> {
-    let post = |path, since, action, run| {
+    let post = |path, since, action, verb, run| {
         let about = (action, "confirmation/{id}");
-        Row::mutation(SERVICE, ("POST", path), since, about, run).twin(Twin::Deprecated)
+        let row = Row::mutation(SERVICE, ("POST", path), since, about, run);
+        let told = &[Field::text("confirmation_id")];
+        decisions::says(row.twin(Twin::Deprecated), verb, &[], told)
     };
     vec![
         Row::get(
@@ -27,11 +29,15 @@ pub fn routes() -> Vec<Row> {
             "v4.3",
             handler(pending),
         )
-        .twin(Twin::Deprecated),
+        .twin(Twin::Deprecated)
+        .about("Guarded tool calls that wait for a person.")
+        .asks(&[Field::text("session_id").optional()])
+        .gives(200, &[Field::list("confirmations", PENDING)]),
         post(
             "/v3/confirmations/{id}/approve",
             "v4.3",
             "confirmation.approve",
+            Verb::Approve,
             handler(|svc, call: Call| {
                 let id = Ok(call.param("id").to_owned());
                 decisions::approve(svc, call, Kind::Confirmation, id)
@@ -41,6 +47,7 @@ pub fn routes() -> Vec<Row> {
             "/v3/confirmations/{id}/deny",
             "v4.3",
             "confirmation.deny",
+            Verb::Deny,
             handler(|svc, call: Call| {
                 let id = Ok(call.param("id").to_owned());
                 decisions::deny(svc, call, Kind::Confirmation, id)
@@ -50,6 +57,7 @@ pub fn routes() -> Vec<Row> {
             "/v3/confirmations/{id}/reissue",
             "v4.7",
             "confirmation.reissue",
+            Verb::Reissue,
             handler(|svc, call: Call| {
                 let id = Ok(call.param("id").to_owned());
                 decisions::reissue(svc, call, Kind::Confirmation, id)
@@ -57,6 +65,15 @@ pub fn routes() -> Vec<Row> {
         ),
     ]
 }
+
+const PENDING: &[Field] = &[
+    Field::text("confirmation_id"),
+    Field::text("session_id"),
+    Field::text("tool_name"),
+    Field::free("args"),
+    Field::count("fence_token"),
+    Field::number("remaining_seconds"),
+];
 
 /// What resumes interrupted approvals.
 pub fn resumers() -> Vec<Resumer> {

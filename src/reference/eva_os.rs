@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::reference::audit::Outcome;
-use crate::reference::decisions::{self, Draft, Kind};
+use crate::reference::decisions::{self, Draft, Kind, Verb};
 use crate::reference::ids;
 use crate::reference::mutation::{Done, commit};
 use crate::reference::operations::Resumer;
 use crate::reference::service::Service;
 use crate::reference::tools::{self, Risk};
-use crate::reference::web::{Call, Refusal, Reply, Row, handler};
+use crate::reference::web::{Call, Field, Longest, Refusal, Reply, Row, Shape, handler};
 
 const SERVICE: &str = "eva-os";
 
@@ -21,36 +21,48 @@ pub fn routes() -> Vec<Row> {
     let post = |path, since, action, run| {
         Row::mutation(SERVICE, ("POST", path), since, (action, "approval"), run)
     };
+    let decide = |path, since, action, verb, run| {
+        let (named, told) = (&[ID], &[Field::text("approval_id")]);
+        decisions::says(post(path, since, action, run), verb, named, told)
+    };
     vec![
         post(
             "/gate-tool-call",
             "v4.4",
             "approval.request",
             handler(gate_tool_call),
-        ),
-        Row::get(SERVICE, "/approvals", "v4.4", handler(approvals)),
-        post(
+        )
+        .about("Judges a tool call; a guarded one gets an approval to be decided.")
+        .takes(&[Field::id("tool_name"), Field::free("args").optional()])
+        .gives(200, GATED),
+        Row::get(SERVICE, "/approvals", "v4.4", handler(approvals))
+            .about("Approvals that wait for a person.")
+            .gives(200, &[Field::list("approvals", PENDING)]),
+        decide(
             "/approve",
             "v4.4",
             "approval.approve",
+            Verb::Approve,
             handler(|svc, call| {
                 let (call, id) = about(call);
                 decisions::approve(svc, call, Kind::Approval, id)
             }),
         ),
-        post(
+        decide(
             "/deny",
             "v4.4",
             "approval.deny",
+            Verb::Deny,
             handler(|svc, call| {
                 let (call, id) = about(call);
                 decisions::deny(svc, call, Kind::Approval, id)
             }),
         ),
-        post(
+        decide(
             "/reissue",
             "v4.7",
             "approval.reissue",
+            Verb::Reissue,
             handler(|svc, call| {
                 let (call, id) = about(call);
                 decisions::reissue(svc, call, Kind::Approval, id)
@@ -58,6 +70,23 @@ pub fn routes() -> Vec<Row> {
         ),
     ]
 }
+
+const ID: Field = Field::new("approval_id", Shape::Text(Longest::Chars(ID_CHARS)));
+
+const GATED: &[Field] = &[
+    Field::word("decision", &["approved", "denied", "approval_required"]),
+    Field::text("approval_id").or_null(),
+    Field::count("fence_token").or_null(),
+    Field::number("remaining_seconds").or_null(),
+];
+
+const PENDING: &[Field] = &[
+    Field::text("approval_id"),
+    Field::text("tool_name"),
+    Field::free("args"),
+    Field::count("fence_token"),
+    Field::number("remaining_seconds"),
+];
 
 /// What resumes interrupted approvals.
 pub fn resumers() -> Vec<Resumer> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::service::Service;
-use super::web::{Call, Refusal, Reply, Row, Twin, handler};
+use super::web::{Call, Field, Most, Refusal, Reply, Row, Shape, Twin, handler};
 
 /// The route.
 pub fn routes() -> Vec<Row> {
@@ -14,8 +14,28 @@ pub fn routes() -> Vec<Row> {
             .await
             .unwrap_or_else(|refusal| refusal.reply(&call.correlation_id))
     });
-    vec![Row::get("api-gateway", "/v3/events", "v4.3", read).twin(Twin::Deprecated)]
+    vec![
+        Row::get("api-gateway", "/v3/events", "v4.3", read)
+            .twin(Twin::Deprecated)
+            .about("State changes after a number, in order.")
+            .asks(&[
+                Field::count("after").optional(),
+                Field::new("limit", Shape::Integer(1, Most::Page)).optional(),
+            ])
+            .gives(
+                200,
+                &[Field::list("events", EVENT), Field::count("last_seq")],
+            ),
+    ]
 }
+
+const EVENT: &[Field] = &[
+    Field::count("seq"),
+    Field::text("type"),
+    Field::text("ts"),
+    Field::text("correlation_id"),
+    Field::free("data"),
+];
 
 async fn read(svc: &Arc<Service>, call: &Call) -> Result<Reply, Refusal> {
     let page = i64::try_from(svc.config().limits.page_size).unwrap_or(i64::MAX);

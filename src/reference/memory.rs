@@ -9,7 +9,7 @@ use super::ids;
 use super::mutation::{Done, Refused, commit};
 use super::service::Service;
 use super::time::Timestamp;
-use super::web::{Call, Refusal, Reply, Row, handler};
+use super::web::{Call, Field, Longest, Refusal, Reply, Row, Shape, handler};
 
 const MEMORY: &str = "memory-engine";
 const PRIORITIES: &[&str] = &["low", "normal", "high"];
@@ -23,8 +23,35 @@ pub fn routes() -> Vec<Row> {
             "v4.3",
             ("memory.store", "memory"),
             handler(store),
+        )
+        .about("Keeps a memory.")
+        .takes(&[
+            Field::id("type"),
+            Field::new("content", Shape::Text(Longest::Body)),
+            Field::free("metadata").optional(),
+            Field::word("priority", PRIORITIES).optional(),
+        ])
+        .gives(
+            201,
+            &[
+                Field::text("id"),
+                Field::text("type"),
+                Field::word("priority", PRIORITIES),
+            ],
         ),
-        Row::get(MEMORY, "/recall/{id}", "v4.3", handler(recall)),
+        Row::get(MEMORY, "/recall/{id}", "v4.3", handler(recall))
+            .about("A memory.")
+            .gives(
+                200,
+                &[
+                    Field::text("id"),
+                    Field::text("type"),
+                    Field::text("content"),
+                    Field::free("metadata"),
+                    Field::word("priority", PRIORITIES),
+                    Field::text("created_at"),
+                ],
+            ),
     ]
 }
 

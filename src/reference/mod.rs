@@ -19,6 +19,7 @@ pub mod identity;
 pub mod ids;
 pub mod memory;
 pub mod mutation;
+pub mod openapi;
 pub mod openclaw;
 pub mod operations;
 pub mod outbound;

@@ -11,7 +11,7 @@ use super::mutation::{Done, Refused, commit};
 use super::service::Service;
 use super::store::{StoreError, Tx};
 use super::time::Timestamp;
-use super::web::{Call, Refusal, Reply, Row, Twin, handler};
+use super::web::{Call, Field, Refusal, Reply, Row, Twin, handler};
 
 const GATEWAY: &str = "api-gateway";
 
@@ -25,20 +25,47 @@ pub fn routes() -> Vec<Row> {
             "v4.3",
             ("session.create", "session"),
             handler(create),
-        ),
-        Row::get(GATEWAY, one, "v4.3", handler(read)),
+        )
+        .about("Opens a session.")
+        .takes(&[
+            Field::id("user_id"),
+            Field::id("conversation_id"),
+            Field::id("profile").optional(),
+            Field::free("metadata").optional(),
+        ])
+        .gives(201, SESSION),
+        Row::get(GATEWAY, one, "v4.3", handler(read))
+            .about("An active session.")
+            .gives(200, SESSION),
         Row::mutation(
             GATEWAY,
             ("DELETE", one),
             "v4.3",
             ("session.delete", "session/{id}"),
             handler(delete),
+        )
+        .about("Closes a session.")
+        .gives(
+            200,
+            &[Field::text("session_id"), Field::word("state", &["closed"])],
         ),
     ]
     .into_iter()
     .map(|row| row.twin(Twin::Deprecated))
     .collect()
 }
+
+const SESSION: &[Field] = &[
+    Field::text("session_id"),
+    Field::text("user_id"),
+    Field::text("conversation_id"),
+    Field::text("profile"),
+    Field::free("metadata"),
+    Field::word("state", &["active"]),
+    Field::count("turn_count"),
+    Field::text("created_at"),
+    Field::text("expires_at"),
+];
 
 /// An active session.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,20 +6,56 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde_json::{Value, json};
 
 use super::service::{Restored, Service};
-use super::web::{Call, Refusal, Reply, Row, handler};
+use super::web::{Call, Field, Refusal, Reply, Row, handler};
+
+const WHO: &[Field] = &[
+    Field::text("service"),
+    Field::text("version"),
+    Field::text("contract_version"),
+];
+
+const STATUS: &[Field] = &[
+    Field::text("service"),
+    Field::text("auth_posture"),
+    Field::free("config"),
+    Field::list(
+        "restore",
+        &[
+            Field::text("stage"),
+            Field::count("rows"),
+            Field::number("duration_ms"),
+        ],
+    ),
+    Field::object("queues", &[Field::count("operations")]),
+    Field::object(
+        "counters",
+        &[
+            Field::count("unauthenticated"),
+            Field::count("rate_limited"),
+        ],
+    ),
+];
 
 /// What the services say they are.
-const VERSION: &str = "4.7.0";
+pub(super) const VERSION: &str = "4.7.0";
 /// The contract that they serve.
-const CONTRACT_VERSION: &str = "v4.6.0";
+pub(super) const CONTRACT_VERSION: &str = "v4.6.0";
 
 /// The three routes of each service.
 pub fn routes(services: &[&'static str]) -> Vec<Row> {
     let rows = |service: &&'static str| {
         [
-            Row::get(service, "/healthz", "v4.3", handler(healthz)).open(),
-            Row::get(service, "/version", "v4.3", handler(version)).open(),
-            Row::get(service, "/status", "v4.3", handler(status)),
+            Row::get(service, "/healthz", "v4.3", handler(healthz))
+                .open()
+                .about("Whether the service is ready.")
+                .gives(200, &[&[Field::flag("ok")], WHO].concat()),
+            Row::get(service, "/version", "v4.3", handler(version))
+                .open()
+                .about("Which release of which service this is.")
+                .gives(200, WHO),
+            Row::get(service, "/status", "v4.3", handler(status))
+                .about("The config in force, what was restored at start, queues and counters.")
+                .gives(200, STATUS),
         ]
     };
     services.iter().flat_map(rows).collect()

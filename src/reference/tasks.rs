@@ -12,7 +12,7 @@ use super::mutation::{Done, Refused, commit};
 use super::service::Service;
 use super::store::Tx;
 use super::time::Timestamp;
-use super::web::{Call, Fields, Refusal, Reply, Row, handler};
+use super::web::{Call, Field, Fields, Longest, Most, Refusal, Reply, Row, Shape, handler};
 
 const SERVICE: &str = "eva-os";
 
@@ -22,7 +22,10 @@ pub fn routes() -> Vec<Row> {
     let mutation =
         |line, action, resource, run| Row::mutation(SERVICE, line, "v4.4", (action, resource), run);
     vec![
-        mutation(("POST", "/tasks"), "task.create", "task", handler(create)),
+        mutation(("POST", "/tasks"), "task.create", "task", handler(create))
+            .about("Makes a task; the id of a deleted one is not given again.")
+            .takes(&[Field::id("task_id").optional(), NAME, METADATA])
+            .gives(201, TASK),
         Row::get(
             SERVICE,
             "/tasks",
@@ -32,12 +35,50 @@ pub fn routes() -> Vec<Row> {
                     .await
                     .unwrap_or_else(|refusal| refusal.reply(&call.correlation_id))
             }),
+        )
+        .about("Tasks in order of creation.")
+        .asks(&[
+            Field::count("after").optional(),
+            Field::new("limit", Shape::Integer(1, Most::Page)).optional(),
+        ])
+        .gives(
+            200,
+            &[Field::list("tasks", TASK), Field::count("next").or_null()],
         ),
-        Row::get(SERVICE, one, "v4.4", handler(get)),
-        mutation(("PATCH", one), "task.update", "task/{id}", handler(update)),
-        mutation(("DELETE", one), "task.delete", "task/{id}", handler(delete)),
+        Row::get(SERVICE, one, "v4.4", handler(get))
+            .about("A task.")
+            .gives(200, TASK),
+        mutation(("PATCH", one), "task.update", "task/{id}", handler(update))
+            .about(
+                "Changes a task of the version that is named; any other is told the current one.",
+            )
+            .takes(&[VERSION, NAME.optional(), METADATA])
+            .gives(200, TASK),
+        mutation(("DELETE", one), "task.delete", "task/{id}", handler(delete))
+            .about("Deletes a task, once and for good.")
+            .gives(
+                200,
+                &[
+                    Field::text("task_id"),
+                    Field::word("state", &["deleted"]),
+                    Field::count("version"),
+                ],
+            ),
     ]
 }
+
+const NAME: Field = Field::new("name", Shape::Text(Longest::Input));
+const METADATA: Field = Field::free("metadata").optional();
+const VERSION: Field = Field::new("version", Shape::Integer(i64::MIN, Most::Open));
+
+const TASK: &[Field] = &[
+    Field::text("task_id"),
+    Field::text("name"),
+    Field::free("metadata"),
+    Field::count("version"),
+    Field::text("created_at"),
+    Field::text("updated_at"),
+];
 
 /// How many are not deleted: the restore stage `tasks`.
 ///

@@ -8,17 +8,25 @@ use serde_json::json;
 use super::ids;
 use super::mutation::{Done, Refused, commit};
 use super::service::Service;
-use super::web::{Call, Refusal, Reply, Row, handler};
+use super::web::{Call, Field, Longest, Refusal, Reply, Row, Shape, handler};
 
 /// The route.
 pub fn routes() -> Vec<Row> {
-    vec![Row::mutation(
-        "vision-capture",
-        ("POST", "/v1/vision/frames"),
-        "v4.3",
-        ("vision.frame", "frame"),
-        handler(frame),
-    )]
+    vec![
+        Row::mutation(
+            "vision-capture",
+            ("POST", "/v1/vision/frames"),
+            "v4.3",
+            ("vision.frame", "frame"),
+            handler(frame),
+        )
+        .about("Takes a frame, in base64.")
+        .takes(&[
+            Field::id("session_id"),
+            Field::new("data", Shape::Text(Longest::Body)),
+        ])
+        .gives(201, &[Field::text("frame_id"), Field::text("session_id")]),
+    ]
 }
 
 async fn frame(svc: Arc<Service>, call: Call) -> Reply {

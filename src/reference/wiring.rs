@@ -11,8 +11,8 @@ use super::service::Service;
 use super::time::Timestamp;
 use super::web::Row;
 use super::{
-    actions, audit, confirmations, eva_os, events, memory, openclaw, prune, sessions, slo, status,
-    tasks, turns, vision,
+    actions, audit, confirmations, eva_os, events, memory, openapi, openclaw, prune, sessions, slo,
+    status, tasks, turns, vision,
 };
 
 /// The services, in the order in which they are bound.
@@ -28,6 +28,7 @@ pub const SERVICES: &[&str] = &[
 pub fn routes() -> Vec<Row> {
     [
         status::routes(SERVICES),
+        openapi::routes(SERVICES),
         sessions::routes(),
         events::routes(),
         slo::routes(),

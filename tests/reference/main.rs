@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod openapi;
 mod tasks;
 mod world;
 
@@ -18,6 +19,7 @@ async fn answers_have_the_status_and_the_keys_of_the_samples() {
     let world = World::start(json!({})).await;
     world.like(Who::Nobody, "healthz", &[]).await;
     world.like(Who::Nobody, "version", &[]).await;
+    world.like(Who::Nobody, "openapi", &[]).await;
     world.like(Who::Observer, "status", &[]).await;
     let made = world.like(Who::Op1, "session-create", &[]).await;
     let id = made.body["session_id"].as_str().unwrap();

@@ -218,6 +218,10 @@ pub(crate) fn same(name: &str, answer: &Answer, wanted: &Value) {
         shapes.0.retain(|path| !path.starts_with("/config/"));
         shapes.1.retain(|path| !path.starts_with("/config/"));
     }
+    if name == "openapi" {
+        // The sample shows an excerpt of the document.
+        shapes.0.retain(|path| shapes.1.contains(path));
+    }
     assert_eq!(shapes.0, shapes.1, "{name}: {}", answer.body);
     let code = |body: &Value| body["error"]["code"].clone();
     assert_eq!(code(&answer.body), code(&wanted["body"]), "{name}");

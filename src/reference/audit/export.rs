@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Break, Checked, Segment, segment};
 use crate::reference::service::Service;
 use crate::reference::store::{Readers, StoreError};
-use crate::reference::web::{Call, Refusal, Reply, Row, Twin, handler};
+use crate::reference::web::{Call, Field, Most, Refusal, Reply, Row, Shape, Twin, handler};
 
 /// The route.
 pub fn routes() -> Vec<Row> {
@@ -18,8 +18,60 @@ pub fn routes() -> Vec<Row> {
             .await
             .unwrap_or_else(|refusal| refusal.reply(&call.correlation_id))
     });
-    vec![Row::get("api-gateway", "/v3/audit/export", "v4.7", export).twin(Twin::Plain)]
+    vec![
+        Row::get("api-gateway", "/v3/audit/export", "v4.7", export)
+            .twin(Twin::Plain)
+            .about("A segment of a chain, checked as it is read, with the proof of its ends.")
+            .asks(&[
+                Field::text("chain").optional(),
+                Field::count("from_seq").optional(),
+                Field::count("to_seq").optional(),
+                Field::new("limit", Shape::Integer(1, Most::Page)).optional(),
+                Field::word("forensic", &["true", "false"]).optional(),
+            ])
+            .gives(
+                200,
+                &[
+                    Field::list("entries", ENTRY),
+                    Field::object("proof", PROOF).or_null(),
+                ],
+            )
+            .refuses(&[404, 409]),
+    ]
 }
+
+/// An entry of a chain.
+const ENTRY: &[Field] = &[
+    Field::text("chain"),
+    Field::count("seq"),
+    Field::text("ts"),
+    Field::text("service"),
+    Field::text("actor_id"),
+    Field::text("actor_role"),
+    Field::text("via").or_null(),
+    Field::text("action"),
+    Field::text("resource"),
+    Field::word("outcome", &["ok", "refused", "failed"]),
+    Field::text("correlation_id"),
+    Field::text("request_id"),
+    Field::count("replay_generation"),
+    Field::text("causal_parent").or_null(),
+    Field::text("payload_sha256"),
+    Field::text("prev_hash"),
+    Field::text("hash"),
+];
+
+const PROOF: &[Field] = &[
+    Field::text("chain"),
+    Field::count("first_seq"),
+    Field::count("last_seq"),
+    Field::text("first_hash"),
+    Field::text("last_hash"),
+    Field::text("prev_hash"),
+    Field::count("entry_count"),
+    Field::word("algorithm", &["sha256"]),
+    Field::text("checkpoint").or_null(),
+];
 
 struct Range {
     from: i64,

@@ -3,9 +3,11 @@
 //! counter of its database. It does not run anything: an approved call goes through openclaw.
 
 mod rules;
+mod says;
 mod settle;
 mod table;
 
 pub use rules::{Decisions, Durable};
+pub use says::{ACTOR, EXECUTION, Verb, says};
 pub use settle::{Kind, approve, carry_out, deny, reissue, resumer};
 pub use table::{Ask, Decision, Draft, OPEN, Verdict, find, mark, mint, pending};

@@ -18,7 +18,7 @@ use crate::reference::tools::Outcome;
 use crate::reference::web::{Call, Refusal, Reply};
 
 /// A reason for a denial has at most so many characters.
-const REASON_CHARS: usize = 1024;
+pub(super) const REASON_CHARS: usize = 1024;
 
 /// What a person is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

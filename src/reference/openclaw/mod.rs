@@ -15,7 +15,7 @@ use crate::reference::mutation::{self, Done, Refused};
 use crate::reference::operations::{self, NewOperation, Operation, Resumer};
 use crate::reference::service::Service;
 use crate::reference::tools::{self, Outcome, Risk};
-use crate::reference::web::{Call, Refusal, Reply, Row, handler};
+use crate::reference::web::{Call, Field, Most, Refusal, Reply, Row, Shape, handler};
 
 const SERVICE: &str = "openclaw";
 
@@ -28,14 +28,44 @@ const MAX_TIMEOUT_MS: i64 = 3_600_000;
 /// The route of tool execution.
 pub fn routes() -> Vec<Row> {
     let about = (KIND, "tool");
-    vec![Row::mutation(
-        SERVICE,
-        ("POST", "/execute"),
-        "v4.3",
-        about,
-        handler(execute),
-    )]
+    vec![
+        Row::mutation(
+            SERVICE,
+            ("POST", "/execute"),
+            "v4.3",
+            about,
+            handler(execute),
+        )
+        .about("Runs a tool: a safe one at once, a guarded one only for an approved decision.")
+        .takes(&[
+            Field::id("tool_name"),
+            Field::free("args").optional(),
+            Field::new(
+                "timeout_ms",
+                Shape::Integer(1, Most::Number(MAX_TIMEOUT_MS)),
+            )
+            .optional(),
+            Field::object("decision", DECISION).optional(),
+        ])
+        .gives(
+            200,
+            &[
+                Field::text("operation_id"),
+                Field::text("tool_name"),
+                Field::word("risk", &["safe", "guarded"]),
+                Field::word("status", &["succeeded"]),
+                Field::new("result", Shape::Any),
+            ],
+        )
+        .refuses(&[404, 502]),
+    ]
 }
+
+const DECISION: &[Field] = &[
+    Field::id("issuer"),
+    Field::id("id"),
+    Field::new("fence_token", Shape::Integer(i64::MIN, Most::Open)),
+];
 
 /// What resumes interrupted tool calls.
 pub fn resumers() -> Vec<Resumer> {

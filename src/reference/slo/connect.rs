@@ -12,12 +12,49 @@ use super::probe::ModelProbe;
 use crate::base::ids::random_id;
 use crate::reference::service::Service;
 use crate::reference::store::{Store, StoreError};
-use crate::reference::web::{Call, Refusal, Reply, Row, Twin, handler};
+use crate::reference::web::{Call, Field, Refusal, Reply, Row, Twin, handler};
 
 /// The route.
 pub fn routes() -> Vec<Row> {
-    vec![Row::get("api-gateway", "/v3/slo/status", "v4.7", handler(status)).twin(Twin::Plain)]
+    vec![
+        Row::get("api-gateway", "/v3/slo/status", "v4.7", handler(status))
+            .twin(Twin::Plain)
+            .about("The mode, why it is in force, and how far it is from the next one.")
+            .gives(200, STATUS),
+    ]
 }
+
+const STATUS: &[Field] = &[
+    Field::word("current_mode", &["normal", "degraded", "recovering"]),
+    Field::list(
+        "breach_history",
+        &[
+            Field::count("index"),
+            Field::text("ts"),
+            Field::text("reason"),
+            Field::count("samples"),
+            Field::free("p95"),
+            Field::free("p99"),
+        ],
+    ),
+    Field::number("time_in_degrade"),
+    Field::text("degrade_reason").or_null(),
+    Field::flag("clear_to_recover"),
+    Field::count("consecutive_breach"),
+    Field::count("consecutive_healthy"),
+    Field::count("breach_threshold"),
+    Field::count("recover_threshold"),
+    Field::object(
+        "window",
+        &[
+            Field::count("index"),
+            Field::count("samples"),
+            Field::number("age_ms"),
+        ],
+    ),
+    Field::free("shed"),
+    Field::count("config_generation"),
+];
 
 async fn status(svc: Arc<Service>, call: Call) -> Reply {
     match svc.slo() {

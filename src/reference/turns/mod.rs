@@ -18,7 +18,7 @@ use crate::reference::mutation::{self, Done};
 use crate::reference::operations::{NewOperation, Operation, Resumer};
 use crate::reference::service::Service;
 use crate::reference::sessions;
-use crate::reference::web::{Call, Reply, Row, Twin, handler};
+use crate::reference::web::{Call, Field, Longest, Reply, Row, Shape, Twin, handler};
 
 use plan::Plan;
 
@@ -31,8 +31,43 @@ const KIND: &str = "turn";
 pub fn routes() -> Vec<Row> {
     let about = ("turn.begin", "turn");
     let row = Row::mutation(SERVICE, ("POST", "/v3/turn"), "v4.3", about, handler(turn));
-    vec![row.twin(Twin::Deprecated)]
+    vec![
+        row.twin(Twin::Deprecated)
+            .about("One exchange with the model; its safe tool calls run, its guarded ones wait.")
+            .takes(&[
+                Field::id("session_id"),
+                Field::new("input_text", Shape::Text(Longest::Input)),
+                Field::free("envelope").optional(),
+            ])
+            .gives(200, TURN)
+            .refuses(&[404]),
+    ]
 }
+
+const TURN: &[Field] = &[
+    Field::text("turn_id"),
+    Field::text("session_id"),
+    Field::text("assistant_text"),
+    Field::list(
+        "tool_calls",
+        &[
+            Field::text("tool_name").or_null(),
+            Field::free("args").or_null(),
+            Field::text("status"),
+            Field::text("operation_id").optional(),
+            Field::new("result", Shape::Any).optional(),
+            Field::text("confirmation_id").optional(),
+            Field::count("fence_token").optional(),
+            Field::object("error", &[Field::text("code"), Field::text("message")]).optional(),
+        ],
+    ),
+    Field::object(
+        "memory",
+        &[Field::count("written"), Field::count("retrieved_count")],
+    ),
+    Field::free("latency"),
+    Field::object("decision", &[Field::text("class"), Field::text("hash")]),
+];
 
 /// What resumes interrupted turns.
 pub fn resumers() -> Vec<Resumer> {

@@ -4,8 +4,13 @@ use axum::http::HeaderMap;
 
 use super::{Fence, IdempotencyKey, Refusal};
 
-const ID_CHARS: std::ops::RangeInclusive<usize> = 1..=128;
-const KEY_CHARS: std::ops::RangeInclusive<usize> = 1..=255;
+/// The longest correlation id that is taken.
+pub const CORRELATION_ID_CHARS: usize = 128;
+/// The longest idempotency key.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+
+const ID_CHARS: std::ops::RangeInclusive<usize> = 1..=CORRELATION_ID_CHARS;
+const KEY_CHARS: std::ops::RangeInclusive<usize> = 1..=IDEMPOTENCY_KEY_CHARS;
 
 /// The correlation id that was sent, if it has the right form.
 pub(super) fn correlation_id(headers: &HeaderMap) -> Option<String> {

@@ -11,12 +11,16 @@ mod matching;
 mod pipeline;
 mod refusal;
 mod route;
+mod says;
 mod server;
 
 pub use call::{Actor, Call, Fence, IdempotencyKey, Role};
 pub use fields::Fields;
+pub use headers::{CORRELATION_ID_CHARS, IDEMPOTENCY_KEY_CHARS};
 pub use limiter::Limiter;
+pub use pipeline::TARGET_BYTES;
 pub(in crate::reference) use refusal::with_ok;
 pub use refusal::{Body, Refusal, Reply};
 pub use route::{Handler, MinRole, Row, Twin, handler};
+pub use says::{Field, Gives, Longest, Most, Says, Shape};
 pub(in crate::reference) use server::{Front, listen};

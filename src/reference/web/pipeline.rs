@@ -18,7 +18,7 @@ use crate::reference::mutation;
 use crate::reference::service::Service;
 
 /// Longer request lines are refused.
-const TARGET_BYTES: usize = 8192;
+pub const TARGET_BYTES: usize = 8192;
 
 /// What is known of a request before anybody is asked.
 struct Intake<'a> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::{Call, Reply};
+use super::{Call, Field, Gives, Reply, Says};
 use crate::reference::service::Service;
 
 /// What a route does.
@@ -75,6 +75,8 @@ pub struct Row {
     pub resource: &'static str,
     /// What it does.
     pub handler: Handler,
+    /// What the document says of it.
+    pub says: Says,
 }
 
 impl Row {
@@ -96,6 +98,7 @@ impl Row {
             action: "read",
             resource: path,
             handler,
+            says: Says::default(),
         }
     }
 
@@ -119,6 +122,18 @@ impl Row {
         }
     }
 
+    /// The template of its twin.
+    pub fn twin_path(&self) -> Option<String> {
+        let rest = self.path.strip_prefix("/v3/")?;
+        (self.twin != Twin::None).then(|| format!("/v1/{rest}"))
+    }
+
+    /// The names in the braces of its template, in order.
+    pub fn braces(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let parts = self.path.split('/');
+        parts.filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
     /// The same row with a twin under `/v1`.
     #[must_use]
     pub fn twin(self, twin: Twin) -> Self {
@@ -132,5 +147,41 @@ impl Row {
             min_role: MinRole::None,
             ..self
         }
+    }
+
+    /// The same row, which the document describes by this sentence.
+    #[must_use]
+    pub fn about(mut self, sentence: &'static str) -> Self {
+        self.says.about = sentence;
+        self
+    }
+
+    /// The same row, whose handler reads these fields of the body.
+    #[must_use]
+    pub fn takes(mut self, fields: &[Field]) -> Self {
+        self.says.takes = fields.to_vec();
+        self
+    }
+
+    /// The same row, whose handler reads these parameters of the query.
+    #[must_use]
+    pub fn asks(mut self, fields: &[Field]) -> Self {
+        self.says.asks = fields.to_vec();
+        self
+    }
+
+    /// The same row, which also answers so.
+    #[must_use]
+    pub fn gives(mut self, status: u16, fields: &[Field]) -> Self {
+        let fields = fields.to_vec();
+        self.says.gives.push(Gives { status, fields });
+        self
+    }
+
+    /// The same row, which also refuses with these statuses.
+    #[must_use]
+    pub fn refuses(mut self, statuses: &[u16]) -> Self {
+        self.says.refuses.extend(statuses);
+        self
     }
 }
