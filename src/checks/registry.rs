@@ -121,6 +121,16 @@ pub const CHECKS: &[Check] = &[
         super::durability::confirmation_restore
     ),
     check!(
+        "tasks-endpoint",
+        "src/checks/policy/tasks_endpoint.rs",
+        super::policy::tasks_endpoint
+    ),
+    check!(
+        "tasks-persist",
+        "src/checks/durability/tasks_persist.rs",
+        super::durability::tasks_persist
+    ),
+    check!(
         "approvals-restore",
         "src/checks/durability/approvals_restore.rs",
         super::durability::approvals_restore

@@ -9,6 +9,18 @@ const ALL_STATE: &[May] = &[May {
     reason: "the restored state is not the state before the KILL",
 }];
 
+/// Whoever looks at tasks over a KILL sees these too.
+const TASKS_OVER_A_KILL: &[May] = &[
+    May {
+        gate: "task-mutation-serial",
+        reason: "it looks at the tasks over a KILL",
+    },
+    May {
+        gate: "restart-ordering-strict",
+        reason: "the restored state is not the state before the KILL",
+    },
+];
+
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -78,6 +90,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
                     ),
                 );
             }
+        },
+    },
+    Mutant {
+        name: "tasks-in-memory-only",
+        must: &["tasks-persist"],
+        may: TASKS_OVER_A_KILL,
+        apply: |levers| {
+            levers.sql(
+                "eva-os",
+                "DROP TRIGGER IF EXISTS tasks_keep_their_rows; DELETE FROM tasks",
+            );
+        },
+    },
+    Mutant {
+        name: "task-deleted-returns",
+        must: &["tasks-persist"],
+        may: TASKS_OVER_A_KILL,
+        apply: |levers| {
+            levers.sql(
+                "eva-os",
+                "DROP TRIGGER IF EXISTS tasks_go_one_version_on;
+                 UPDATE tasks SET deleted_at_us = NULL WHERE deleted_at_us IS NOT NULL",
+            );
         },
     },
 ];

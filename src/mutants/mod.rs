@@ -9,6 +9,7 @@ mod idempotency;
 pub mod levers;
 pub mod nulls;
 mod slo;
+mod tasks_routes;
 pub mod wire;
 
 use crate::model::{self, MutantSpec, TargetSpec};
@@ -45,6 +46,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     idempotency::MUTANTS,
     slo::MUTANTS,
     durability::MUTANTS,
+    tasks_routes::MUTANTS,
     baselines::MUTANTS,
 ];
 

@@ -4,3 +4,4 @@ pub mod approvals_restore;
 pub mod confirmation_restore;
 pub mod session_restore;
 pub mod standing;
+pub mod tasks_persist;

@@ -4,3 +4,4 @@ pub mod approval_race_safe;
 pub mod approvals;
 pub mod asked;
 pub mod idempotency_store_durable;
+pub mod tasks_endpoint;
