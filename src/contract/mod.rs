@@ -3,8 +3,11 @@
 
 pub mod answers;
 pub mod audit;
+pub mod checkpoint;
 pub mod effects;
 pub mod events;
+pub mod merkle;
+pub mod note;
 #[cfg(test)]
 mod samples;
 pub mod slo;
@@ -14,6 +17,7 @@ pub use answers::{
     TurnAnswer,
 };
 pub use audit::{AuditEntry, Export, Flaw, Proof, verify_entries, verify_export};
+pub use checkpoint::{Checkpoint, Consistency, Signed};
 pub use effects::{Effect, effects};
 pub use events::Event;
 pub use slo::SloStatus;

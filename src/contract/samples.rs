@@ -14,6 +14,7 @@ use super::answers::{
     Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer, Version, Winner,
 };
 use super::audit::Export;
+use super::checkpoint::{Consistency, Signed};
 use super::events::{ClosedWindow, Event, Events};
 use super::slo::SloStatus;
 
@@ -76,7 +77,9 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "memory-recall" => whole::<Body<Memory>>(body),
         "vision-frame" => whole::<Body<Frame>>(body),
         "events" => whole::<Body<Events>>(body),
-        "audit-export" => whole::<Body<Export>>(body),
+        "audit-checkpoint" => whole::<Body<Signed>>(body),
+        "audit-consistency" => whole::<Body<Consistency>>(body),
+        "audit-export" | "audit-export-signed" => whole::<Body<Export>>(body),
         "slo-status" => whole::<Body<SloStatus>>(body),
         other => Err(format!("no type reads the sample {other}: name it here")),
     }

@@ -15,14 +15,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::audit::{AuditKey, KeyError};
+use super::audit::{AuditKey, Checked, KeyError, Ledger, Range};
 use super::config::{Config, ConfigError, LiveConfig};
 use super::identity::{Identity, IdentityError};
 use super::operations;
 use super::parts::Parts;
 use super::service::{Counters, Restored, Service, Shared};
 use super::slo;
-use super::store::{OpenError, Opened, Opening, StoreError, inspect, migrate_down, open, schema};
+use super::store::{
+    OpenError, Opened, Opening, StoreError, Verify, inspect, migrate_down, open, schema,
+};
 use super::time::Offset;
 use super::web::{Front, listen};
 use super::wiring::{SERVICES, STAGES, TASKS};
@@ -369,6 +371,7 @@ async fn open_all(
             busy_timeout: Duration::from_millis(config.store.busy_timeout_ms),
             start_deadline: Duration::from_millis(config.store.start_deadline_ms),
             chain: parts.chain.clone(),
+            verify: verify(shared, parts, name),
             clock: parts.clock.clone(),
         })
     };
@@ -390,6 +393,20 @@ async fn open_all(
         })
     };
     Ok(SERVICES.iter().zip(opened).map(service).collect())
+}
+
+/// What has to hold of a chain before anything is appended to it.
+fn verify(shared: &Arc<Shared>, parts: &Parts, chain: &str) -> Verify {
+    let ledger = Ledger::new(chain, &shared.databases[chain], parts);
+    let shared = shared.clone();
+    Box::new(move |conn| {
+        let key = shared.audit_key.as_ref();
+        let checked = ledger.verify(conn, key, Range::NONE)?;
+        Ok(match checked {
+            Checked::Clean(_) => None,
+            Checked::Broken(broken) => Some(broken),
+        })
+    })
 }
 
 async fn restore(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::audit::{ChainRule, Sha256Chain};
+use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
 use super::decisions::{Decisions, Durable};
 use super::mutation::{Claims, DurableClaims};
 use super::openclaw::{IssuersWord, Permit};
@@ -36,6 +36,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Link and digest of an audit entry, for append and verification alike.
     pub chain: Arc<dyn ChainRule>,
+    /// Where the last checkpoint of a chain is kept, and what it forbids.
+    pub keeper: Arc<dyn Keeper>,
     /// How a decision is claimed, and which fence it carries.
     pub decisions: Arc<dyn Decisions>,
     /// Whether openclaw may run a guarded call.
@@ -65,6 +67,7 @@ impl Default for Parts {
         Self {
             clock: Arc::new(SystemClock),
             chain: Arc::new(Sha256Chain),
+            keeper: Arc::new(KeptFile),
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),
             claims: Arc::new(DurableClaims),

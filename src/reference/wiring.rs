@@ -99,7 +99,10 @@ pub fn resumers() -> Vec<Resumer> {
 pub type Task = fn(Arc<Service>) -> BoxFuture<'static, ()>;
 
 /// `(service, task)`; the empty name means every service.
-pub const TASKS: &[(&str, Task)] = &[("", |svc| Box::pin(prune::run(svc)))];
+pub const TASKS: &[(&str, Task)] = &[
+    ("", |svc| Box::pin(prune::run(svc))),
+    ("", |svc| Box::pin(audit::sign_periodically(svc))),
+];
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,12 @@ const KEYS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The Ed25519 key of 32 times 7, written by another program.
+const AUDIT_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH
+-----END PRIVATE KEY-----
+";
+
 pub(crate) struct World {
     dir: tempfile::TempDir,
     running: Option<Running>,
@@ -55,6 +61,7 @@ impl World {
             .collect();
         let keys = json!({"service_token": "svc_test", "operators": operators});
         std::fs::write(dir.path().join("keys.json"), keys.to_string()).unwrap();
+        std::fs::write(dir.path().join("audit.pem"), AUDIT_KEY).unwrap();
         let mut config = json!({
             "services": {
                 "api-gateway": {"port": 0}, "memory-engine": {"port": 0}, "openclaw": {"port": 0},
@@ -78,15 +85,20 @@ impl World {
         self.dir.path()
     }
 
+    /// Stops the process; the data directory stays.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
     pub(crate) async fn boot(&mut self) {
         let options = Options::new(self.path().join("data"), self.path().join("config.json"));
         self.running = Some(start(options, Parts::default()).await.unwrap());
     }
 
     pub(crate) async fn reboot(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop().await;
-        }
+        self.stop().await;
         self.boot().await;
     }
 

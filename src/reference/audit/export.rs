@@ -1,18 +1,16 @@
-//! `GET /v3/audit/export`: a verified segment of one chain, with its proof. Other services' chains
-//! are read from their databases, read-only.
+//! `GET /v3/audit/export`: a verified segment of one chain, with its proof.
 
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{Break, Checked, Segment, segment};
+use super::{Found, Range, Source};
 use crate::reference::service::Service;
-use crate::reference::store::{Readers, StoreError};
 use crate::reference::web::{Call, Field, Most, Refusal, Reply, Row, Shape, Twin, handler};
 
 /// The route.
-pub fn routes() -> Vec<Row> {
+pub(super) fn routes() -> Vec<Row> {
     let export = handler(|svc, call| async move {
         export(&svc, &call)
             .await
@@ -73,74 +71,18 @@ const PROOF: &[Field] = &[
     Field::text("checkpoint").or_null(),
 ];
 
-struct Range {
-    from: i64,
-    to: i64,
-    limit: usize,
-}
-
 async fn export(svc: &Arc<Service>, call: &Call) -> Result<Reply, Refusal> {
-    let chain = call.query("chain").unwrap_or("api-gateway").to_owned();
-    let path = svc
-        .shared
-        .databases
-        .get(&chain)
-        .filter(|path| path.exists())
-        .ok_or_else(|| Refusal::not_found("CHAIN_NOT_FOUND", format!("no chain {chain}")))?;
+    let chain = call.query("chain").unwrap_or(svc.name);
+    let source = Source::named(svc, chain)?;
     let range = range(svc, call)?;
-    let to = range.to;
-    let readers = if chain == svc.name {
-        svc.store.readers()
-    } else {
-        let busy_ms = svc.config().store.busy_timeout_ms;
-        Readers::new(path, std::time::Duration::from_millis(busy_ms))
-    };
-    let (rule, name) = (svc.parts.chain.clone(), chain.clone());
-    let forensic = call.query("forensic") == Some("true");
-    let read = readers.read(move |conn| {
-        let (bounds, limit) = ((range.from, range.to), range.limit);
-        let checked = segment(conn, &*rule, &name, bounds, limit)?;
-        Ok((
-            checked,
-            if forensic {
-                raw(conn, bounds, limit)?
-            } else {
-                Vec::new()
-            },
-        ))
-    });
-    let (checked, raw) = read
-        .await
-        .map_err(|error| unreadable(svc, &chain, &error))?;
-    if let Checked::Broken(broken) = &checked {
-        svc.shared.mark_broken(broken);
+    let found = source.segment(range).await;
+    if call.query("forensic") == Some("true") {
+        let rows = source.raw(move |conn| raw(conn, range)).await?;
+        let body = json!({"entries": rows, "proof": null});
+        return Ok(Reply::ok(&call.correlation_id, body));
     }
-    match checked {
-        _ if forensic => {
-            let body = json!({"entries": raw, "proof": null});
-            Ok(Reply::ok(&call.correlation_id, body))
-        }
-        Checked::Broken(broken) => Err(Refusal::chain_broken(&broken)),
-        Checked::Clean(found) => {
-            let body = body(&chain, &found, to)?;
-            Ok(Reply::ok(&call.correlation_id, body))
-        }
-    }
-}
-
-/// A database that is locked is unavailable; one that is no database any more is a broken chain.
-fn unreadable(svc: &Arc<Service>, chain: &str, error: &StoreError) -> Refusal {
-    if let StoreError::Locked(_) = error {
-        return Refusal::store(error);
-    }
-    let reason = super::Reason::Unreadable;
-    let broken = Break {
-        chain: chain.to_owned(),
-        seq: 0,
-        reason,
-    };
-    svc.shared.mark_broken(&broken);
-    Refusal::chain_broken(&broken)
+    let body = body(chain, &found?, range)?;
+    Ok(Reply::ok(&call.correlation_id, body))
 }
 
 fn range(svc: &Service, call: &Call) -> Result<Range, Refusal> {
@@ -161,13 +103,14 @@ fn range(svc: &Service, call: &Call) -> Result<Range, Refusal> {
     })
 }
 
-fn body(chain: &str, found: &Segment, to: i64) -> Result<Value, Refusal> {
-    let (Some(first), Some(last)) = (found.entries.first(), found.entries.last()) else {
-        let message = format!("chain {chain} has no entry in this range, which ends at {to}");
+fn body(chain: &str, found: &Found, Range { from, to, .. }: Range) -> Result<Value, Refusal> {
+    let entries = &found.segment.entries;
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        let message = format!("chain {chain} has no entry from {from} to {to}");
         return Err(Refusal::new(400, "BAD_RANGE", message));
     };
     Ok(json!({
-        "entries": found.entries,
+        "entries": entries,
         "proof": {
             "chain": chain,
             "first_seq": first.seq,
@@ -175,15 +118,15 @@ fn body(chain: &str, found: &Segment, to: i64) -> Result<Value, Refusal> {
             "first_hash": first.hash,
             "last_hash": last.hash,
             "prev_hash": first.prev_hash,
-            "entry_count": found.entries.len(),
+            "entry_count": entries.len(),
             "algorithm": "sha256",
-            "checkpoint": null,
+            "checkpoint": found.checkpoint,
         },
     }))
 }
 
 /// Rows as they are, for a person who looks at a broken chain.
-fn raw(conn: &Connection, (from, to): (i64, i64), limit: usize) -> rusqlite::Result<Vec<Value>> {
+fn raw(conn: &Connection, Range { from, to, limit }: Range) -> rusqlite::Result<Vec<Value>> {
     use rusqlite::types::ValueRef;
     let mut statement = conn
         .prepare("SELECT * FROM audit_log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;

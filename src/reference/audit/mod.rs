@@ -1,20 +1,39 @@
 //! The audit log of one database: a chain of entries, each with the SHA-256 of the one before.
 //! Appending happens inside the transaction of the effect (`append`), reading always verifies
-//! (`verify`), the database itself refuses everything but an append in order (`schema`).
+//! (`verify`), the database itself refuses everything but an append in order (`schema`). What a chain
+//! cannot see by itself, its tail cut off or all of it written again, its signed checkpoints show
+//! (`checkpoint`, `ledger`).
 
 mod append;
 mod chain;
+mod checkpoint;
 mod export;
+mod ledger;
+mod merkle;
+mod periodic;
 mod signing;
+mod source;
 mod verify;
+mod witness;
 
 use serde::{Deserialize, Serialize};
 
 pub use append::{append, last};
 pub use chain::{ChainRule, GENESIS, Sha256Chain};
-pub use export::routes;
+pub use checkpoint::{Checkpoint, Keeper, KeptFile};
+pub use ledger::{Ledger, Range, Sealed};
+pub use merkle::{Hash, Tree};
+pub use periodic::sign_periodically;
 pub use signing::{AuditKey, KeyError};
-pub use verify::{Break, Checked, Reason, Segment, segment, whole};
+pub use source::{Found, Source};
+pub use verify::{Break, Checked, Place, Reason, Segment, each, segment};
+
+use crate::reference::web::Row;
+
+/// The routes that read the log.
+pub fn routes() -> Vec<Row> {
+    [export::routes(), witness::routes()].concat()
+}
 
 /// How what an entry describes ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,6 +19,8 @@ pub enum Reason {
     Gap,
     /// It cannot be read as an entry.
     Unreadable,
+    /// The chain is not the one that a checkpoint was signed for.
+    Checkpoint,
 }
 
 impl Reason {
@@ -29,6 +31,7 @@ impl Reason {
             Self::Prev => "prev",
             Self::Gap => "gap",
             Self::Unreadable => "unreadable",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }
@@ -51,6 +54,7 @@ impl fmt::Display for Break {
             Reason::Prev => "it does not follow the entry before",
             Reason::Gap => "entry missing or out of order",
             Reason::Unreadable => "unreadable",
+            Reason::Checkpoint => "not as its checkpoint says",
         };
         write!(
             f,
@@ -67,6 +71,17 @@ pub struct Segment {
     pub entries: Vec<Entry>,
 }
 
+/// Where an entry stands in what is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The seq that it has to have.
+    pub seq: i64,
+    /// The entry before, when that one was read too.
+    pub last: Option<&'a Link>,
+    /// The last seq that is read.
+    pub end: i64,
+}
+
 /// What a read found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checked<T> {
@@ -74,6 +89,16 @@ pub enum Checked<T> {
     Clean(T),
     /// The chain is broken.
     Broken(Break),
+}
+
+impl<T> Checked<T> {
+    /// The same, with something made of what was read.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Checked<U> {
+        match self {
+            Self::Clean(value) => Checked::Clean(make(value)),
+            Self::Broken(broken) => Checked::Broken(broken),
+        }
+    }
 }
 
 /// Reads and verifies entries `from..=to`, at most `limit` of them.
@@ -91,7 +116,7 @@ pub fn segment(
     let mut entries = Vec::new();
     let found = walk.through(conn, to, |entry| {
         entries.push(entry);
-        entries.len() < limit
+        Ok(entries.len() < limit)
     })?;
     Ok(match found {
         Some(broken) => Checked::Broken(broken),
@@ -99,22 +124,19 @@ pub fn segment(
     })
 }
 
-/// Verifies a whole chain without keeping it. The answer is the number of entries.
+/// Verifies a whole chain, and hands over each entry that is as it should be; the answer is the
+/// first break, which `keep` may find too.
 ///
 /// # Errors
 /// When the database cannot be read at all just now.
-pub fn whole(
+pub fn each(
     conn: &Connection,
     rule: &dyn ChainRule,
     chain: &str,
-) -> rusqlite::Result<Checked<i64>> {
+    mut keep: impl FnMut(Entry) -> Result<(), Reason>,
+) -> rusqlite::Result<Option<Break>> {
     let mut walk = Walk::new(rule, chain, 0);
-    let mut count = 0;
-    let found = walk.through(conn, i64::MAX, |_| {
-        count += 1;
-        true
-    })?;
-    Ok(found.map_or(Checked::Clean(count), Checked::Broken))
+    walk.through(conn, i64::MAX, |entry| keep(entry).map(|()| true))
 }
 
 struct Walk<'a> {
@@ -149,7 +171,7 @@ impl<'a> Walk<'a> {
         &mut self,
         conn: &Connection,
         to: i64,
-        keep: impl FnMut(Entry) -> bool,
+        keep: impl FnMut(Entry) -> Result<bool, Reason>,
     ) -> rusqlite::Result<Option<Break>> {
         match self.walk(conn, to, keep) {
             Ok(found) => Ok(found.map(|(seq, reason)| self.broken(seq, reason))),
@@ -162,7 +184,7 @@ impl<'a> Walk<'a> {
         &mut self,
         conn: &Connection,
         to: i64,
-        mut keep: impl FnMut(Entry) -> bool,
+        mut keep: impl FnMut(Entry) -> Result<bool, Reason>,
     ) -> rusqlite::Result<Option<(i64, Reason)>> {
         let Extent { newest, foreign } = self.extent(conn, to)?;
         let end = newest.min(to);
@@ -178,13 +200,23 @@ impl<'a> Walk<'a> {
                 break;
             }
             let entry = entry(row)?;
-            if let Err(reason) = self.check(&entry) {
+            let place = Place {
+                seq: self.expected,
+                last: self.last.as_ref(),
+                end,
+            };
+            if let Err(reason) = self.rule.check(&place, &entry) {
                 return Ok(Some((self.expected, reason)));
             }
             self.last = Some(entry.link());
             self.expected += 1;
-            if entry.seq >= self.from && !keep(entry) {
-                return Ok(None);
+            if entry.seq < self.from {
+                continue;
+            }
+            match keep(entry) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(reason) => return Ok(Some((self.expected - 1, reason))),
             }
         }
         Ok(match foreign {
@@ -206,21 +238,6 @@ impl<'a> Walk<'a> {
                 foreign: row.get(1)?,
             })
         })
-    }
-
-    fn check(&self, entry: &Entry) -> Result<(), Reason> {
-        if entry.seq != self.expected {
-            return Err(Reason::Gap);
-        }
-        if self.rule.digest(entry) != entry.hash {
-            return Err(Reason::Hash);
-        }
-        // The entry before the range only lends its hash; its own link is outside what is read.
-        let linked = self.last.is_some() || entry.seq == 0;
-        if linked && !self.rule.follows(self.last.as_ref(), entry) {
-            return Err(Reason::Prev);
-        }
-        Ok(())
     }
 
     fn broken(&self, seq: i64, reason: Reason) -> Break {

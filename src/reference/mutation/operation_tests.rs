@@ -218,6 +218,7 @@ async fn a_key_in_progress_is_never_pruned_and_never_expires() {
         busy_timeout: Duration::from_secs(2),
         start_deadline: Duration::from_secs(2),
         chain: Arc::new(crate::reference::audit::Sha256Chain),
+        verify: Box::new(|_| Ok(None)),
         clock: Arc::new(crate::reference::time::SystemClock),
     };
     let other = crate::reference::store::open(opening).await.unwrap().store;

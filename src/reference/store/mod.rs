@@ -13,10 +13,10 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{StoreError, is_lock};
-pub use open::{OpenError, Opened, Opening, inspect, migrate_down, open};
+pub use open::{OpenError, Opened, Opening, Verify, inspect, migrate_down, open};
 pub use readers::Readers;
 pub use tx::Tx;
 
@@ -33,6 +33,7 @@ struct Inner {
     path: PathBuf,
     jobs: mpsc::Sender<Box<dyn writer::Job>>,
     readers: Readers,
+    written: watch::Receiver<u64>,
 }
 
 impl Store {
@@ -44,6 +45,12 @@ impl Store {
     /// The connections that read it.
     pub fn readers(&self) -> Readers {
         self.inner.readers.clone()
+    }
+
+    /// How long the chain is, told after each commit that may have made it longer. Whoever relies
+    /// on the number reads the chain itself.
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.inner.written.clone()
     }
 
     /// Runs `job` in a transaction of its own (a savepoint of a group); returns after the commit.

@@ -1,16 +1,17 @@
 //! Opening: wait for a lock until a deadline, migrate, refuse what is newer, verify the chain.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::readers::Readers;
-use super::tx::Desk;
+use super::tx::{Desk, entries};
 use super::{Inner, QUEUE, Store, is_lock, schema, writer};
-use crate::reference::audit::{self, Break, ChainRule, Checked};
+use crate::reference::audit::{self, Break, ChainRule};
 use crate::reference::time::Clock;
 
 /// Between two tries to open a database that somebody else has locked.
@@ -30,9 +31,14 @@ pub struct Opening {
     pub start_deadline: Duration,
     /// The rule of the chain.
     pub chain: Arc<dyn ChainRule>,
+    /// Verifies the chain before anything is appended.
+    pub verify: Verify,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
+
+/// The first break of the chain in a database.
+pub type Verify = Box<dyn Fn(&Connection) -> rusqlite::Result<Option<Break>> + Send>;
 
 /// An open database, and what its verification found.
 pub struct Opened {
@@ -96,16 +102,18 @@ pub async fn open(opening: Opening) -> Result<Opened, OpenError> {
             Ok(ready) => ready,
             Err(error) => return drop(answer.send(Err(error))),
         };
+        let (written, watched) = watch::channel(desk.appended.get());
         let readers = Readers::new(&opening.path, opening.busy_timeout);
         let store = Store {
             inner: Arc::new(Inner {
                 path: opening.path,
                 jobs,
                 readers,
+                written: watched,
             }),
         };
         drop(answer.send(Ok(Opened { store, broken })));
-        writer::work(&conn, &desk, queue);
+        writer::work(&conn, &desk, queue, &written);
     });
     spawned.map_err(|error| OpenError::Other {
         path: path.clone(),
@@ -146,11 +154,7 @@ fn try_connect(opening: &Opening) -> Result<Ready, Trouble> {
         conn.execute_batch(sql)?;
     }
     conn.busy_timeout(opening.busy_timeout)?;
-    let rule = &*opening.chain;
-    let broken = match audit::whole(&conn, rule, &opening.service)? {
-        Checked::Clean(_) => None,
-        Checked::Broken(broken) => Some(broken),
-    };
+    let broken = (opening.verify)(&conn)?;
     // A chain whose end cannot even be read is broken, and nothing is appended to it.
     let at_start = match &broken {
         Some(_) => None,
@@ -160,6 +164,7 @@ fn try_connect(opening: &Opening) -> Result<Ready, Trouble> {
         chain: opening.service.clone(),
         rule: opening.chain.clone(),
         clock: opening.clock.clone(),
+        appended: Cell::new(entries(at_start.as_ref())),
         at_start,
     };
     Ok((conn, desk, broken))

@@ -1,5 +1,6 @@
 //! A transaction as its jobs see it: SQL, the time, the audit log, events and durable counters.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
@@ -16,6 +17,13 @@ pub(super) struct Desk {
     pub(super) clock: Arc<dyn Clock>,
     /// The chain's last place when this process opened the database.
     pub(super) at_start: Option<Link>,
+    /// How many entries the chain has, counting those of the transaction that is under way.
+    pub(super) appended: Cell<u64>,
+}
+
+/// How many entries a chain has that ends here.
+pub(super) fn entries(last: Option<&Link>) -> u64 {
+    last.map_or(0, |link| u64::try_from(link.seq + 1).unwrap_or(0))
 }
 
 /// One job's share of a transaction.
@@ -53,16 +61,13 @@ impl<'a> Tx<'a> {
             chain,
             rule,
             at_start,
+            appended,
             ..
         } = self.desk;
-        Ok(audit::append(
-            self.conn,
-            &**rule,
-            chain,
-            at_start.as_ref(),
-            self.now,
-            draft,
-        )?)
+        let at_start = at_start.as_ref();
+        let link = audit::append(self.conn, &**rule, chain, at_start, self.now, draft)?;
+        appended.set(entries(Some(&link)));
+        Ok(link)
     }
 
     /// Announces a state change under the next event number.

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::StoreError;
 use super::tx::{Desk, Tx};
@@ -66,7 +66,12 @@ where
 }
 
 /// Runs until the last [`super::Store`] is dropped.
-pub(super) fn work(conn: &Connection, desk: &Desk, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+pub(super) fn work(
+    conn: &Connection,
+    desk: &Desk,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    written: &watch::Sender<u64>,
+) {
     while let Some(first) = jobs.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP {
@@ -80,6 +85,8 @@ pub(super) fn work(conn: &Connection, desk: &Desk, mut jobs: mpsc::Receiver<Box<
         for job in group {
             job.answer(committed.clone());
         }
+        // Nobody may be listening.
+        written.send_replace(desk.appended.get());
     }
 }
 

@@ -160,6 +160,15 @@ impl Refusal {
         }
     }
 
+    /// 503 for what has to be signed when there is nothing to sign with.
+    pub fn no_signing_key() -> Self {
+        let message = "nothing is signed: no audit.key_file is configured";
+        Self {
+            retry_after: Some(60),
+            ..Self::new(503, "NO_SIGNING_KEY", message)
+        }
+    }
+
     /// 409 for a read of a broken chain.
     pub fn chain_broken(broken: &Break) -> Self {
         Self::conflict("CHAIN_BROKEN", broken.to_string()).details(details(broken))

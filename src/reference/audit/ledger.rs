@@ -1,0 +1,207 @@
+//! One chain as a whole: its entries, and the checkpoint that it must not go behind. Whoever asks
+//! gets it verified from the first entry; nothing that was verified is remembered.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::checkpoint::{Checkpoint, Keeper};
+use super::merkle::Tree;
+use super::verify::{Break, Checked, Reason, Segment, each};
+use super::{AuditKey, ChainRule, Entry};
+use crate::reference::parts::Parts;
+
+/// How a chain is read.
+#[derive(Clone)]
+pub struct Ledger {
+    chain: String,
+    rule: Arc<dyn ChainRule>,
+    keeper: Arc<dyn Keeper>,
+    file: PathBuf,
+}
+
+/// A chain that was verified and signed.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The hashes of its entries.
+    pub tree: Tree,
+    /// Its checkpoint, a signed note.
+    pub note: String,
+    /// The entries that were asked for.
+    pub segment: Segment,
+}
+
+/// Which entries of a chain are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// The first.
+    pub from: i64,
+    /// The last.
+    pub to: i64,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Range {
+    /// None.
+    pub const NONE: Self = Self {
+        from: 0,
+        to: -1,
+        limit: 0,
+    };
+
+    fn holds(&self, seq: i64, so_far: usize) -> bool {
+        (self.from..=self.to).contains(&seq) && so_far < self.limit
+    }
+}
+
+impl Ledger {
+    /// Of the chain in this database.
+    pub fn new(chain: &str, database: &Path, parts: &Parts) -> Self {
+        Self {
+            chain: chain.to_owned(),
+            rule: parts.chain.clone(),
+            keeper: parts.keeper.clone(),
+            file: database.with_extension("checkpoint"),
+        }
+    }
+
+    /// The rule of the chain.
+    pub fn rule(&self) -> &dyn ChainRule {
+        &*self.rule
+    }
+
+    /// What the kept checkpoint says: how long the chain was at least; 0 when nothing is kept.
+    pub fn kept_size(&self) -> u64 {
+        let note = self.keeper.kept(&self.file).ok().flatten();
+        let kept = note.and_then(|note| Checkpoint::parse(&self.chain, &note));
+        kept.map_or(0, |kept| kept.size)
+    }
+
+    /// Whether there is a checkpoint that the chain must not go behind.
+    pub fn is_kept(&self) -> bool {
+        !matches!(self.keeper.kept(&self.file), Ok(None))
+    }
+
+    /// Verifies the whole chain, also against the kept checkpoint.
+    ///
+    /// # Errors
+    /// When the database cannot be read at all just now.
+    pub fn verify(
+        &self,
+        conn: &Connection,
+        key: Option<&AuditKey>,
+        range: Range,
+    ) -> rusqlite::Result<Checked<(Tree, Segment)>> {
+        // Read before the entries are: what is kept meanwhile may be longer than this snapshot.
+        let kept = match self.kept(key) {
+            Ok(kept) => kept,
+            Err(broken) => return Ok(Checked::Broken(broken)),
+        };
+        let (mut tree, mut entries) = (Tree::default(), Vec::new());
+        let found = each(conn, &*self.rule, &self.chain, |entry| {
+            let leaf = leaf(&entry).ok_or(Reason::Hash)?;
+            tree.push(&leaf);
+            if range.holds(entry.seq, entries.len()) {
+                entries.push(entry);
+            }
+            Ok(())
+        })?;
+        if let Some(broken) = found {
+            return Ok(Checked::Broken(broken));
+        }
+        let behind = kept.and_then(|kept| self.keeper.behind(&kept, &tree));
+        Ok(match behind {
+            Some(seq) => Checked::Broken(self.not_as_kept(seq)),
+            None => Checked::Clean((tree, Segment { entries })),
+        })
+    }
+
+    /// Verifies the whole chain, signs its checkpoint and keeps it. One at a time, over all
+    /// processes: of two that sign, the slower one would put the older checkpoint last.
+    ///
+    /// # Errors
+    /// Outside, the database's; inside, that the checkpoint cannot be kept: then nobody gets it.
+    pub fn seal(
+        &self,
+        conn: &Connection,
+        key: &AuditKey,
+        range: Range,
+    ) -> rusqlite::Result<io::Result<Checked<Sealed>>> {
+        let _lock = match self.lock() {
+            Ok(lock) => lock,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (tree, segment) = match self.verify(conn, Some(key), range)? {
+            Checked::Clean(read) => read,
+            Checked::Broken(broken) => return Ok(Ok(Checked::Broken(broken))),
+        };
+        let note = key.sign_note(&self.chain, &Checkpoint::of(&tree).text(&self.chain));
+        let kept = self.keeper.kept(&self.file).and_then(|kept| {
+            if kept.as_ref() == Some(&note) {
+                return Ok(());
+            }
+            self.keeper.keep(&self.file, &note)
+        });
+        Ok(kept.map(|()| {
+            Checked::Clean(Sealed {
+                tree,
+                note,
+                segment,
+            })
+        }))
+    }
+
+    /// The kept checkpoint. Without a key its signature cannot be verified; it is believed all the
+    /// same, because starting once without a key must not be the way around it. One that is not
+    /// ours is a break: a person has to look and to move it away.
+    fn kept(&self, key: Option<&AuditKey>) -> Result<Option<Checkpoint>, Break> {
+        let Ok(note) = self.keeper.kept(&self.file) else {
+            return Err(self.not_as_kept(0));
+        };
+        let Some(note) = note else { return Ok(None) };
+        let kept = Checkpoint::parse(&self.chain, &note);
+        // An Ed25519 signature of a text is always the same.
+        let ours = |kept: &Checkpoint| {
+            key.is_none_or(|key| note == key.sign_note(&self.chain, &kept.text(&self.chain)))
+        };
+        match kept.filter(ours) {
+            Some(kept) => Ok(Some(kept)),
+            None => Err(self.not_as_kept(0)),
+        }
+    }
+
+    fn not_as_kept(&self, seq: u64) -> Break {
+        Break {
+            chain: self.chain.clone(),
+            seq: i64::try_from(seq).unwrap_or(i64::MAX),
+            reason: Reason::Checkpoint,
+        }
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        let mut file = File::options();
+        let file = file.create(true).append(true);
+        let file = file.open(self.file.with_extension("lock"))?;
+        file.lock()?;
+        Ok(file)
+    }
+}
+
+/// The 32 bytes of an entry's hash.
+fn leaf(entry: &Entry) -> Option<[u8; 32]> {
+    let digits = entry.hash.as_bytes();
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let mut leaf = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in leaf.iter_mut().zip(digits.chunks_exact(2)) {
+        let value = digit(&pair[0])? * 16 + digit(&pair[1])?;
+        *byte = u8::try_from(value).ok()?;
+    }
+    Some(leaf)
+}
