@@ -2,11 +2,13 @@
 //! `judge` is pure and decides. No check sees the reference.
 
 pub mod audit;
+pub mod boot;
 pub mod cx;
 pub mod durability;
 pub mod judgement;
 pub mod policy;
 pub mod registry;
+pub mod reliability;
 pub mod sent;
 pub mod slo;
 

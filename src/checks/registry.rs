@@ -111,6 +111,11 @@ macro_rules! check {
 /// Every check there is, in the order of the gates.
 pub const CHECKS: &[Check] = &[
     check!(
+        "compile-all",
+        "src/checks/boot/compile_all.rs",
+        super::boot::compile_all
+    ),
+    check!(
         "session-restore",
         "src/checks/durability/session_restore.rs",
         super::durability::session_restore
@@ -134,6 +139,11 @@ pub const CHECKS: &[Check] = &[
         "approvals-restore",
         "src/checks/durability/approvals_restore.rs",
         super::durability::approvals_restore
+    ),
+    check!(
+        "queue-storm",
+        "src/checks/reliability/queue_storm.rs",
+        super::reliability::queue_storm
     ),
     check!(
         "audit-chain-present",

@@ -4,11 +4,13 @@
 mod approvals;
 mod audit;
 mod baselines;
+mod boot;
 mod durability;
 mod idempotency;
 pub mod levers;
 pub mod nulls;
 mod slo;
+mod storms;
 mod tasks_routes;
 pub mod wire;
 
@@ -47,6 +49,8 @@ const SUBJECTS: &[&[Mutant]] = &[
     slo::MUTANTS,
     durability::MUTANTS,
     tasks_routes::MUTANTS,
+    boot::MUTANTS,
+    storms::MUTANTS,
     baselines::MUTANTS,
 ];
 

@@ -19,7 +19,7 @@ use super::audit::{AuditKey, Checked, KeyError, Ledger, Range};
 use super::config::{Config, ConfigError, LiveConfig};
 use super::identity::{Identity, IdentityError};
 use super::operations;
-use super::parts::Parts;
+use super::parts::{AtStop, Parts};
 use super::service::{Counters, Restored, Service, Shared};
 use super::slo;
 use super::store::{
@@ -139,6 +139,7 @@ pub struct Running {
     /// The listening line.
     pub listening: Value,
     stop: watch::Sender<bool>,
+    at_stop: AtStop,
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -157,6 +158,7 @@ impl Running {
         {
             tracing::warn!("requests in flight were left behind");
         }
+        (self.at_stop)().await;
     }
 }
 
@@ -220,6 +222,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     Ok(Running {
         listening,
         stop,
+        at_stop: parts.at_stop.clone(),
         servers,
         tasks,
     })

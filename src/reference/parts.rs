@@ -29,6 +29,9 @@ pub type Announce = Arc<dyn Fn(Value) -> BoxFuture<'static, Value> + Send + Sync
 pub type StoreFailed =
     Arc<dyn Fn(Arc<Service>, Call) -> BoxFuture<'static, Option<Reply>> + Send + Sync>;
 
+/// The last thing that is done before a stop by signal is over.
+pub type AtStop = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Everything that may be swapped.
 #[derive(Clone)]
 pub struct Parts {
@@ -60,6 +63,8 @@ pub struct Parts {
     pub resumers: Vec<Resumer>,
     /// What becomes of the listening line before it is printed.
     pub announce: Announce,
+    /// What is done at the end of a stop by signal; nothing, unless somebody has something to do.
+    pub at_stop: AtStop,
 }
 
 impl Default for Parts {
@@ -79,6 +84,7 @@ impl Default for Parts {
             routes: wiring::routes(),
             resumers: wiring::resumers(),
             announce: Arc::new(|line| Box::pin(std::future::ready(line))),
+            at_stop: Arc::new(|| Box::pin(std::future::ready(()))),
         }
     }
 }

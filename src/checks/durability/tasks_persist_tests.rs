@@ -64,6 +64,9 @@ fn listed(look: &mut Look) -> &mut Vec<Value> {
     look.list.answer["tasks"].as_array_mut().unwrap()
 }
 
+/// Words of the violation, and what makes good evidence bad.
+type Case = (&'static str, fn(&mut Look));
+
 #[test]
 fn the_same_list_is_no_violation_and_counts() {
     let judgement = judge(&good());
@@ -76,7 +79,7 @@ fn the_same_list_is_no_violation_and_counts() {
 
 #[test]
 fn a_task_that_is_missing_changed_or_back_is_a_violation() {
-    let cases: [(&str, fn(&mut Look)); 6] = [
+    let cases: [Case; 6] = [
         ("no such task", |look| drop(listed(look).remove(0))),
         ("expected no such task", |look| {
             listed(look).push(task("c", 1))

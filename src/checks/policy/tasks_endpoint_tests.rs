@@ -44,6 +44,9 @@ fn good() -> Evidence {
     }
 }
 
+/// Words of the violation, and what makes good evidence bad.
+type Case = (&'static str, fn(&mut Evidence));
+
 #[test]
 fn tasks_that_are_kept_and_gone_as_asked_are_no_violation_and_count() {
     let judgement = judge(&good());
@@ -56,7 +59,7 @@ fn tasks_that_are_kept_and_gone_as_asked_are_no_violation_and_count() {
 
 #[test]
 fn every_way_of_not_keeping_tasks_is_a_violation() {
-    let cases: [(&str, fn(&mut Evidence)); 8] = [
+    let cases: [Case; 8] = [
         ("got 2 tasks", |seen| seen.created[1] = create("a")),
         ("got name \"x\"", |seen| {
             seen.read[0].answer["name"] = json!("x")

@@ -1,0 +1,3 @@
+//! How a target starts and ends.
+
+pub mod compile_all;
