@@ -11,6 +11,7 @@ pub mod note;
 #[cfg(test)]
 mod samples;
 pub mod slo;
+pub mod users;
 
 pub use answers::{
     Action, Actor, Body, Decided, Execution, Fault, Pending, Refusal, SessionAnswer, ToolCall,

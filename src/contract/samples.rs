@@ -17,6 +17,7 @@ use super::audit::Export;
 use super::checkpoint::{Consistency, Signed};
 use super::events::{ClosedWindow, Event, Events};
 use super::slo::SloStatus;
+use super::users::{KeyRotated, UserCreated, UserRevoked};
 
 fn samples() -> BTreeMap<String, Value> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/contract/samples");
@@ -80,6 +81,9 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "audit-checkpoint" => whole::<Body<Signed>>(body),
         "audit-consistency" => whole::<Body<Consistency>>(body),
         "audit-export" | "audit-export-signed" => whole::<Body<Export>>(body),
+        "user-create" => whole::<Body<UserCreated>>(body),
+        "user-rotate-key" => whole::<Body<KeyRotated>>(body),
+        "user-delete" => whole::<Body<UserRevoked>>(body),
         "slo-status" => whole::<Body<SloStatus>>(body),
         other => Err(format!("no type reads the sample {other}: name it here")),
     }

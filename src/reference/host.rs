@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::audit::{AuditKey, Checked, KeyError, Ledger, Range};
 use super::config::{Config, ConfigError, LiveConfig};
-use super::identity::{Identity, IdentityError};
+use super::identity::{Identity, IdentityError, Source};
 use super::operations;
 use super::parts::{AtStop, Parts};
 use super::service::{Counters, Restored, Service, Shared};
@@ -268,10 +268,13 @@ fn identity(
         tracing::warn!("authentication is off: everybody is an operator");
         return Ok(Identity::open());
     }
-    let key_file = beside_config(options, &config.auth.key_file);
-    let db = data_dir.join(&config.auth.identity_db);
-    let deadline = Duration::from_millis(config.store.start_deadline_ms);
-    Ok(Identity::load(&key_file, &db, parts.clock.now(), deadline)?)
+    let source = Source {
+        key_file: beside_config(options, &config.auth.key_file),
+        db: data_dir.join(&config.auth.identity_db),
+        patience: Duration::from_millis(config.auth.busy_timeout_ms),
+        start_deadline: Duration::from_millis(config.store.start_deadline_ms),
+    };
+    Ok((parts.load_identity)(&source, parts.clock.now())?)
 }
 
 fn audit_key(options: &Options, config: &Config) -> Result<Option<AuditKey>, KeyError> {

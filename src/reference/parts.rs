@@ -8,13 +8,15 @@ use serde_json::Value;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
 use super::decisions::{Decisions, Durable};
+use super::identity::door::{Door, Guarded};
+use super::identity::{Identity, IdentityError, Source};
 use super::mutation::{Claims, DurableClaims};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
-use super::time::{Clock, SystemClock};
+use super::time::{Clock, SystemClock, Timestamp};
 use super::web::{Call, Reply, Row};
 use super::wiring;
 
@@ -32,11 +34,19 @@ pub type StoreFailed =
 /// The last thing that is done before a stop by signal is over.
 pub type AtStop = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// From the key file to who may come in, at start; an error means that nothing starts.
+pub type LoadIdentity =
+    Arc<dyn Fn(&Source, Timestamp) -> Result<Identity, IdentityError> + Send + Sync>;
+
 /// Everything that may be swapped.
 #[derive(Clone)]
 pub struct Parts {
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// How the key file is read.
+    pub load_identity: LoadIdentity,
+    /// Who comes in.
+    pub door: Arc<dyn Door>,
     /// Link and digest of an audit entry, for append and verification alike.
     pub chain: Arc<dyn ChainRule>,
     /// Where the last checkpoint of a chain is kept, and what it forbids.
@@ -71,6 +81,8 @@ impl Default for Parts {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
+            load_identity: Arc::new(Identity::load),
+            door: Arc::new(Guarded),
             chain: Arc::new(Sha256Chain),
             keeper: Arc::new(KeptFile),
             decisions: Arc::new(Durable),

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 
 use super::config::Config;
+use super::identity::users;
 use super::operations::Resumer;
 use super::service::Service;
 use super::time::Timestamp;
@@ -34,6 +35,7 @@ pub fn routes() -> Vec<Row> {
         slo::routes(),
         audit::routes(),
         memory::routes(),
+        users::routes(),
         vision::routes(),
         turns::routes(),
         confirmations::routes(),
@@ -89,6 +91,7 @@ pub fn resumers() -> Vec<Resumer> {
         turns::resumers(),
         confirmations::resumers(),
         actions::resumers(),
+        users::resumers(),
         openclaw::resumers(),
         eva_os::resumers(),
     ]

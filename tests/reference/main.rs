@@ -9,6 +9,7 @@
 mod checkpoints;
 mod openapi;
 mod tasks;
+mod users;
 mod world;
 
 use serde_json::{Value, json};

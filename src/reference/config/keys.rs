@@ -71,6 +71,10 @@ pub struct Auth {
     pub key_file: String,
     /// Relative to the data directory.
     pub identity_db: String,
+    /// How long the keys before a rotation are still good.
+    pub rotation_window_ms: u64,
+    /// How long a request waits for a lock on the identity database.
+    pub busy_timeout_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -221,6 +225,18 @@ const RISKS: &[(&str, &str)] = &[
     ("system.shutdown", "blocked"),
 ];
 
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            key_file: "sonia-keys.json".to_owned(),
+            identity_db: "identity.db".to_owned(),
+            rotation_window_ms: 86_400_000,
+            busy_timeout_ms: 1000,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let address = |port| Address {
@@ -244,11 +260,7 @@ impl Default for Config {
                     honours_keys: true,
                 },
             },
-            auth: Auth {
-                enabled: true,
-                key_file: "sonia-keys.json".to_owned(),
-                identity_db: "identity.db".to_owned(),
-            },
+            auth: Auth::default(),
             audit: Audit {
                 key_file: None,
                 checkpoint_every: 1000,

@@ -14,6 +14,7 @@ use super::matching::{Matched, find};
 use super::server::Front;
 use super::{Call, MinRole, Refusal, Reply, Role, Row, Twin, body, headers};
 use crate::reference::identity::Denied;
+use crate::reference::identity::door::Knock;
 use crate::reference::mutation;
 use crate::reference::service::Service;
 
@@ -136,10 +137,17 @@ async fn identify(
     call: &mut Call,
 ) -> Result<(), Reply> {
     let refuse = |refusal: Refusal| refusal.reply(intake.correlation_id);
+    let knock = Knock {
+        service: service.name,
+        method: intake.head.method.as_str(),
+        path: intake.head.uri.path(),
+        headers: &intake.head.headers,
+        now: service.now(),
+    };
     match service
-        .shared
-        .identity
-        .authenticate(&intake.head.headers, service.now())
+        .parts
+        .door
+        .answer(&service.shared.identity, knock)
         .await
     {
         Ok(known) => {

@@ -1,56 +1,39 @@
 //! Who is who. Identities are one SQLite file, opened and read anew for each request: there is no
 //! cache that could outlive a revocation. Only hashes of keys are stored.
 
+mod book;
+pub mod door;
+mod material;
+pub mod users;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
-use serde::Deserialize;
 
-use super::digest::sha256;
+use super::digest::{hmac_sha256, sha256};
+use super::ids;
 use super::store::is_lock;
 use super::time::Timestamp;
 use super::web::{Actor, Role};
+use book::{Book, Change};
 
-/// How long a request waits for somebody else's lock on the file.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+pub use book::NEWEST;
+
 /// Between two tries at start.
 const LOCKED_RETRY: Duration = Duration::from_millis(20);
 
-/// The number of [`SCHEMA`].
-pub const NEWEST: usize = 1;
-const SCHEMA: &str = "
-CREATE TABLE users (
-    actor_id TEXT NOT NULL PRIMARY KEY,
-    display_name TEXT NOT NULL,
-    role TEXT NOT NULL,
-    created_at_us INTEGER NOT NULL,
-    revoked_at_us INTEGER
-) STRICT;
-CREATE TABLE keys (
-    key_sha256 TEXT NOT NULL PRIMARY KEY,
-    actor_id TEXT NOT NULL REFERENCES users (actor_id),
-    created_at_us INTEGER NOT NULL,
-    expires_at_us INTEGER
-) STRICT;
-PRAGMA user_version = 1;
-";
-
-/// What whoever starts the process hands to it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    service_token: String,
-    operators: Vec<Imported>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Imported {
-    actor_id: String,
-    role: String,
-    key_sha256: String,
+/// Where identities are, and how long the file is waited for.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The key file.
+    pub key_file: PathBuf,
+    /// The SQLite file.
+    pub db: PathBuf,
+    /// How long a request waits for somebody else's lock on it.
+    pub patience: Duration,
+    /// How long the start does.
+    pub start_deadline: Duration,
 }
 
 /// Why identities cannot be used, and so why nothing starts.
@@ -90,7 +73,14 @@ pub struct Identity {
 
 enum Mode {
     Open,
-    Keys { db: PathBuf, service_token: String },
+    Keys(Keys),
+}
+
+struct Keys {
+    book: Book,
+    service_token: String,
+    /// What API keys are made of, see [`Identity::api_key`].
+    secret: String,
 }
 
 impl Identity {
@@ -99,45 +89,56 @@ impl Identity {
         Self { mode: Mode::Open }
     }
 
+    /// Identities in this file, whatever is in it.
+    pub fn at(db: &Path, service_token: &str, patience: Duration) -> Self {
+        let secret = match service_token {
+            // Nobody could tell a key apart that is made of nothing. Such keys are told once.
+            "" => [ids::make("sec_"), ids::make("sec_"), ids::make("sec_")].concat(),
+            token => token.to_owned(),
+        };
+        let (path, service_token) = (db.to_owned(), service_token.to_owned());
+        Self {
+            mode: Mode::Keys(Keys {
+                book: Book { path, patience },
+                service_token,
+                secret,
+            }),
+        }
+    }
+
     /// Reads the key file; imports its operators when there is no identity database yet.
     ///
     /// # Errors
-    /// A missing, empty or malformed key file; a database that stays locked past `deadline`.
-    pub fn load(
-        key_file: &Path,
-        db: &Path,
-        now: Timestamp,
-        deadline: Duration,
-    ) -> Result<Self, IdentityError> {
-        let keys = read_key_file(key_file)?;
-        let until = Instant::now() + deadline;
+    /// A missing, empty or malformed key file; a database that stays locked past the deadline.
+    pub fn load(source: &Source, now: Timestamp) -> Result<Self, IdentityError> {
+        let keys = material::read(&source.key_file)?;
+        let book = Book {
+            path: source.db.clone(),
+            patience: source.patience,
+        };
+        let until = Instant::now() + source.start_deadline;
         loop {
-            match import(db, &keys.operators, now) {
+            match book.import(&keys.operators, now) {
                 Err(error) if is_lock(&error) && Instant::now() < until => {
                     std::thread::sleep(LOCKED_RETRY);
                 }
                 Err(error) => {
                     return Err(IdentityError {
-                        path: db.to_owned(),
+                        path: source.db.clone(),
                         message: error.to_string(),
                     });
                 }
                 Ok(()) => break,
             }
         }
-        Ok(Self {
-            mode: Mode::Keys {
-                db: db.to_owned(),
-                service_token: keys.service_token,
-            },
-        })
+        Ok(Self::at(&source.db, &keys.service_token, source.patience))
     }
 
     /// `required` or `disabled`.
     pub fn posture(&self) -> &'static str {
         match self.mode {
             Mode::Open => "disabled",
-            Mode::Keys { .. } => "required",
+            Mode::Keys(_) => "required",
         }
     }
 
@@ -145,7 +146,48 @@ impl Identity {
     pub fn service_token(&self) -> &str {
         match &self.mode {
             Mode::Open => "",
-            Mode::Keys { service_token, .. } => service_token,
+            Mode::Keys(keys) => &keys.service_token,
+        }
+    }
+
+    /// The API key of that id. It is made, not stored, of the service token: a request that is
+    /// repeated gets it again, and whoever reads the databases gets nothing.
+    fn api_key(&self, key_id: &str) -> Option<String> {
+        match &self.mode {
+            Mode::Open => None,
+            Mode::Keys(keys) => {
+                let mac = hmac_sha256(
+                    keys.secret.as_bytes(),
+                    format!("api key {key_id}").as_bytes(),
+                );
+                Some(format!("key_{mac}"))
+            }
+        }
+    }
+
+    /// Whether there is such a user, and not revoked; with the bypass there is nobody.
+    fn has(&self, actor_id: &str) -> rusqlite::Result<bool> {
+        match &self.mode {
+            Mode::Open => Ok(false),
+            Mode::Keys(keys) => keys.book.has(actor_id),
+        }
+    }
+
+    /// Makes a change, once for each operation; false when its user is not there (any more).
+    async fn change(
+        &self,
+        operation_id: &str,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<bool, String> {
+        let Mode::Keys(keys) = &self.mode else {
+            return Ok(false);
+        };
+        let (book, id, change) = (keys.book.clone(), operation_id.to_owned(), change.clone());
+        let made = tokio::task::spawn_blocking(move || book.change(&id, &change, now.us()));
+        match made.await {
+            Ok(made) => made.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -155,9 +197,9 @@ impl Identity {
     /// See [`Denied`].
     pub async fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Result<Known, Denied> {
         let now_us = now.us();
-        let (db, token) = match &self.mode {
+        let (book, token) = match &self.mode {
             Mode::Open => return Ok(bypass()),
-            Mode::Keys { db, service_token } => (db.clone(), service_token),
+            Mode::Keys(keys) => (keys.book.clone(), &keys.service_token),
         };
         if let Some(shown) = headers.get("x-service-token") {
             // Hashes are compared, so neither length nor content of the token leaks by time.
@@ -170,7 +212,7 @@ impl Identity {
         }
         let key = bearer(headers).ok_or(Denied::Unauthenticated)?;
         let hash = sha256(key.as_bytes());
-        let read = tokio::task::spawn_blocking(move || find(&db, &hash, now_us));
+        let read = tokio::task::spawn_blocking(move || book.find(&hash, now_us));
         let found = read
             .await
             .map_err(|error| Denied::Unreadable(error.to_string()))?;
@@ -237,32 +279,6 @@ fn service(headers: &HeaderMap) -> Result<Known, Denied> {
     })
 }
 
-/// Looks at every key, each in constant time, so that time tells nothing about near misses.
-fn find(db: &Path, hash: &str, now_us: i64) -> rusqlite::Result<Option<Actor>> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(db, flags)?;
-    conn.busy_timeout(BUSY_TIMEOUT)?;
-    let mut statement = conn.prepare(
-        "SELECT keys.key_sha256, users.actor_id, users.role FROM keys \
-         JOIN users ON users.actor_id = keys.actor_id \
-         WHERE users.revoked_at_us IS NULL \
-         AND (keys.expires_at_us IS NULL OR keys.expires_at_us > ?1)",
-    )?;
-    let mut rows = statement.query([now_us])?;
-    let mut found = None;
-    while let Some(row) = rows.next()? {
-        let stored: String = row.get(0)?;
-        if equal(&stored, hash) {
-            found = Some(Actor {
-                id: row.get(1)?,
-                role: row.get(2)?,
-                via: None,
-            });
-        }
-    }
-    Ok(found)
-}
-
 /// Equality of two digests that takes the same time wherever they differ.
 fn equal(a: &str, b: &str) -> bool {
     let differing = a
@@ -270,63 +286,4 @@ fn equal(a: &str, b: &str) -> bool {
         .zip(b.bytes())
         .fold(0, |sum, (a, b)| sum | (a ^ b));
     a.len() == b.len() && std::hint::black_box(differing) == 0
-}
-
-fn read_key_file(path: &Path) -> Result<KeyFile, IdentityError> {
-    let wrong = |message: String| IdentityError {
-        path: path.to_owned(),
-        message,
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let keys: KeyFile =
-        serde_json::from_str(&text).map_err(|error| wrong(format!("not a key file: {error}")))?;
-    if keys.operators.is_empty() {
-        return Err(wrong("it names nobody".to_owned()));
-    }
-    for Imported {
-        actor_id,
-        role,
-        key_sha256,
-    } in &keys.operators
-    {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if key_sha256.len() != 64 || !key_sha256.bytes().all(hex) {
-            return Err(wrong(format!(
-                "{actor_id}: key_sha256 is not 64 lower-case hex digits"
-            )));
-        }
-        // A role that nobody knows lets its actor in nowhere: each request is refused, 403.
-        if Role::named(role).is_none() {
-            tracing::warn!(actor_id, role, "no such role");
-        }
-    }
-    Ok(keys)
-}
-
-fn import(db: &Path, operators: &[Imported], now: Timestamp) -> rusqlite::Result<()> {
-    let mut conn = Connection::open(db)?;
-    conn.busy_timeout(BUSY_TIMEOUT)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == 0 {
-        tx.execute_batch(SCHEMA)?;
-        for Imported {
-            actor_id,
-            role,
-            key_sha256,
-        } in operators
-        {
-            tx.execute(
-                "INSERT INTO users (actor_id, display_name, role, created_at_us) \
-                 VALUES (?1, ?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![actor_id, role, now.us()],
-            )?;
-            tx.execute(
-                "INSERT INTO keys (key_sha256, actor_id, created_at_us) VALUES (?1, ?2, ?3)",
-                params![key_sha256, actor_id, now.us()],
-            )?;
-        }
-    }
-    tx.commit()
 }
