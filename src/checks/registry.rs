@@ -161,6 +161,11 @@ pub const CHECKS: &[Check] = &[
         super::policy::idempotency_store_durable
     ),
     check!(
+        "fence-token-enforcement",
+        "src/checks/policy/fence_token_enforcement.rs",
+        super::policy::fence_token_enforcement
+    ),
+    check!(
         "recovery-exit-criteria",
         "src/checks/slo/recovery_exit_criteria.rs",
         super::slo::recovery_exit_criteria

@@ -6,6 +6,7 @@ mod audit;
 mod baselines;
 mod boot;
 mod durability;
+mod fences;
 mod idempotency;
 pub mod levers;
 pub mod nulls;
@@ -45,6 +46,7 @@ pub struct May {
 const SUBJECTS: &[&[Mutant]] = &[
     audit::MUTANTS,
     approvals::MUTANTS,
+    fences::MUTANTS,
     idempotency::MUTANTS,
     slo::MUTANTS,
     durability::MUTANTS,

@@ -313,7 +313,7 @@ fn any_decision(
     let call = prop_oneof![
         fence().prop_map(|fence| Call::Approve { fence }),
         fence().prop_map(|fence| Call::Deny { fence }),
-        Just(Call::Reissue),
+        fence().prop_map(|fence| Call::Reissue { fence }),
     ];
     let output = prop_oneof![
         2 => Just(Output::Won),

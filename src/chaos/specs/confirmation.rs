@@ -3,8 +3,8 @@
 //! Rules (contract, gateway): one decision wins and every other one is told the winner's verdict; a
 //! fence must equal the current one; a decision without a fence carries the fence of the first issue
 //! and is good until a reissue; a reissue (of a pending or an expired one) raises the fence and
-//! starts a new time to live. The state of a decision is looked at before its fence: decided, then
-//! expired, then stale.
+//! starts a new time to live; one that shows a fence must show the current one. The state of a
+//! decision is looked at before its fence: decided, then expired (for a reissue not), then stale.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,10 @@ pub enum Call {
         fence: Option<u64>,
     },
     /// Give it a new fence and a new time to live.
-    Reissue,
+    Reissue {
+        /// The fence sent; none is needed.
+        fence: Option<u64>,
+    },
 }
 
 impl Call {
@@ -43,7 +46,7 @@ impl Call {
         match self {
             Self::Approve { fence } => Some((fence, Verdict::Approved)),
             Self::Deny { fence } => Some((fence, Verdict::Denied)),
-            Self::Reissue => None,
+            Self::Reissue { .. } => None,
         }
     }
 }
@@ -231,8 +234,14 @@ fn answered(state: &State, input: &Input, output: Output) -> Option<State> {
         Output::Decided(verdict) => (state.phase == Phase::Decided(verdict)).then(same),
         Output::NotFound => (state.phase == Phase::Absent).then(same),
         Output::Stale => {
-            let (fence, _) = input.call.decides()?;
-            (open && state.may_be_stale(fence)).then(same)
+            let stale = match input.call {
+                Call::Approve { fence } | Call::Deny { fence } => open && state.may_be_stale(fence),
+                Call::Reissue { fence } => {
+                    reissuable(state)
+                        && fence.is_some_and(|fence| state.fence.may_differ_from(fence))
+                }
+            };
+            stale.then(same)
         }
         Output::Expired => {
             input.call.decides()?;
@@ -241,8 +250,8 @@ fn answered(state: &State, input: &Input, output: Output) -> Option<State> {
             over.then(|| state.in_phase(Phase::Expired))
         }
         Output::Reissued { fence } => {
-            let can = input.call == Call::Reissue && reissuable(state);
-            (can && state.fence.may_rise_to(fence)).then_some(State {
+            let from = reissued_from(state, input)?;
+            from.may_rise_to(fence).then_some(State {
                 phase: Phase::Pending,
                 fence: Fence::Known(fence),
                 first_issue_valid: false,
@@ -252,14 +261,25 @@ fn answered(state: &State, input: &Input, output: Output) -> Option<State> {
 }
 
 fn unanswered(state: &State, input: &Input) -> Option<State> {
-    if input.call == Call::Reissue {
-        return reissuable(state).then(|| State {
+    if let Some(from) = reissued_from(state, input) {
+        return Some(State {
             phase: Phase::Pending,
-            fence: state.fence.raised_unseen(),
+            fence: from.raised_unseen(),
             first_issue_valid: false,
         });
     }
     wins(state, input)
+}
+
+/// The fence that a reissue raises, if `input` is one that can happen.
+fn reissued_from(state: &State, input: &Input) -> Option<Fence> {
+    let Call::Reissue { fence } = input.call else {
+        return None;
+    };
+    let fits = fence.is_none_or(|fence| state.fence.may_be(fence));
+    // Being let through with a fence says what the current one is.
+    let from = fence.map_or(state.fence, Fence::Known);
+    (reissuable(state) && fits).then_some(from)
 }
 
 fn reissuable(state: &State) -> bool {
@@ -288,6 +308,7 @@ mod tests {
 
     const APPROVE: Call = Call::Approve { fence: None };
     const DENY: Call = Call::Deny { fence: None };
+    const REISSUE: Call = Call::Reissue { fence: None };
 
     fn at(ttl: Ttl, call: Call) -> Input {
         Input {
@@ -372,19 +393,34 @@ mod tests {
 
     #[test]
     fn a_reissue_raises_the_fence_and_voids_the_old_one_and_the_fence_less_decision() {
-        let reissued = (Call::Reissue, Output::Reissued { fence: 42 }, 0, 1);
+        let reissued = (REISSUE, Output::Reissued { fence: 42 }, 0, 1);
         assert!(legal(&[reissued, (approve(42), Output::Won, 2, 3)]));
         assert!(!legal(&[reissued, (approve(41), Output::Won, 2, 3)]));
         assert!(!legal(&[reissued, (APPROVE, Output::Won, 2, 3)]));
         assert!(legal(&[reissued, (APPROVE, Output::Stale, 2, 3)]));
-        assert!(!legal(&[(
-            Call::Reissue,
-            Output::Reissued { fence: 41 },
-            0,
-            1
-        )]));
-        let again = (Call::Reissue, Output::Reissued { fence: 42 }, 2, 3);
+        assert!(!legal(&[(REISSUE, Output::Reissued { fence: 41 }, 0, 1)]));
+        let again = (REISSUE, Output::Reissued { fence: 42 }, 2, 3);
         assert!(!legal(&[reissued, again]), "the same fence twice");
+    }
+
+    #[test]
+    fn of_two_reissues_with_one_fence_one_is_too_late() {
+        let with = |fence| Call::Reissue { fence: Some(fence) };
+        let first = (with(41), Output::Reissued { fence: 42 }, 0, 9);
+        assert!(legal(&[first, (with(41), Output::Stale, 0, 9)]));
+        let second = Output::Reissued { fence: 43 };
+        assert!(!legal(&[first, (with(41), second, 0, 9)]));
+        assert!(legal(&[first, (with(42), second, 0, 9)]));
+        assert!(!legal(&[(with(41), Output::Stale, 0, 9)]));
+        assert!(!legal(&[(REISSUE, Output::Stale, 0, 9)]), "none is needed");
+        let open = [(with(40), 0)];
+        let still = [(approve(41), Output::Won, 5, 9)];
+        assert!(legal_with(Ttl::Running, &still, &open));
+        let void = [(approve(41), Output::Stale, 5, 9)];
+        assert!(
+            !legal_with(Ttl::Running, &void, &open),
+            "it had another fence"
+        );
     }
 
     #[test]
@@ -392,16 +428,16 @@ mod tests {
         let reissued = Output::Reissued { fence: 42 };
         assert!(legal(&[
             (approve(41), Output::Stale, 0, 9),
-            (Call::Reissue, reissued, 0, 9)
+            (REISSUE, reissued, 0, 9)
         ]));
         let lost = Output::Decided(Verdict::Approved);
         assert!(legal(&[
             (approve(41), Output::Won, 0, 9),
-            (Call::Reissue, lost, 0, 9)
+            (REISSUE, lost, 0, 9)
         ]));
         assert!(!legal(&[
             (approve(41), Output::Won, 0, 9),
-            (Call::Reissue, reissued, 0, 9)
+            (REISSUE, reissued, 0, 9)
         ]));
     }
 
@@ -423,7 +459,7 @@ mod tests {
             &[expired, (APPROVE, Output::Won, 2, 3)],
             &[]
         ));
-        let reissued = (Call::Reissue, Output::Reissued { fence: 50 }, 2, 3);
+        let reissued = (REISSUE, Output::Reissued { fence: 50 }, 2, 3);
         let won = (approve(50), Output::Won, 4, 5);
         assert!(legal_with(
             Ttl::MayHavePassed,
@@ -451,7 +487,7 @@ mod tests {
 
     #[test]
     fn an_unanswered_reissue_makes_the_fence_unknown_but_never_lower() {
-        let open = [(Call::Reissue, 0)];
+        let open = [(REISSUE, 0)];
         assert!(legal_with(
             Ttl::Running,
             &[(approve(41), Output::Stale, 5, 9)],

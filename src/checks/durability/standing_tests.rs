@@ -51,6 +51,7 @@ pub(in crate::checks::durability) fn story(id: &str, fate: Fate) -> Standing {
             fence: 7,
             args: marked(id),
             minted_us: 1_000,
+            shown_us: 1_000,
         },
         fate,
         decided: before,

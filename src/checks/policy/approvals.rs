@@ -105,7 +105,7 @@ impl Shown {
 }
 
 /// What is wanted of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// The tool shall run.
@@ -148,6 +148,8 @@ pub struct Minted {
     pub args: Value,
     /// When the request that minted it was sent: its time to live cannot have begun before.
     pub minted_us: u64,
+    /// When the answer to that request was there: nor can it have begun after.
+    pub shown_us: u64,
 }
 
 impl Minted {
@@ -265,6 +267,7 @@ async fn mint_once(
                 fence: number(&exchange, body, "fence_token")?,
                 args,
                 minted_us: exchange.invoked_us,
+                shown_us: exchange.returned_us.unwrap_or(exchange.invoked_us),
             })
         })
         .collect()

@@ -3,5 +3,6 @@
 pub mod approval_race_safe;
 pub mod approvals;
 pub mod asked;
+pub mod fence_token_enforcement;
 pub mod idempotency_store_durable;
 pub mod tasks_endpoint;

@@ -14,6 +14,7 @@ fn decision(route: Route, number: usize) -> Minted {
         fence: 41,
         args,
         minted_us: 0,
+        shown_us: 0,
     }
 }
 
