@@ -1,19 +1,26 @@
 //! Faults and the proof that a target survived them: links that delay and cut, storms through one
-//! barrier, histories, and the linearizability checker with its specifications.
+//! barrier, histories, the linearizability checker with its specifications, and the ways of driving
+//! that gates and drills share.
 //!
 //! Nothing here knows a gate or decides a release: links break, storms race, histories record, and
 //! [`linear::check`] says whether a history has an explanation.
 
+pub mod approvals;
 pub mod bounds;
 pub mod crash;
 pub mod degrade;
 pub mod history;
+pub mod judgement;
+pub mod keyed;
 pub mod linear;
 pub mod link;
+pub mod site;
 pub mod specs;
 pub mod storm;
 
 pub use bounds::clopper_pearson_upper;
 pub use history::overlapping_pairs;
+pub use judgement::Judgement;
 pub use link::{Delay, Direction, Faults, Link};
+pub use site::Site;
 pub use storm::storm;

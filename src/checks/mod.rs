@@ -5,15 +5,15 @@ pub mod audit;
 pub mod boot;
 pub mod cx;
 pub mod durability;
-pub mod judgement;
 pub mod policy;
 pub mod registry;
 pub mod reliability;
 pub mod sent;
 pub mod slo;
 
+pub use crate::chaos::Judgement;
+pub use crate::chaos::site::Span;
 pub(crate) use cx::cancelled;
-pub use cx::{Cancel, Cx, CxParts, Span, Undecided};
-pub use judgement::Judgement;
+pub use cx::{Cancel, Cx, CxParts, Undecided};
 pub use registry::{CHECKS, Check, Ran, find};
 pub use sent::Sent;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cx::{Cancel, Cx, Undecided, cancelled};
-use super::judgement::Judgement;
+use crate::chaos::Judgement;
 use crate::target::Incident;
 
 /// The version of [`Recorded`].

@@ -4,11 +4,13 @@
 //! The driving decides nothing; the machine never asks the target. Latency comes from the model's
 //! double or from a link on the wire, never from a hook of the target.
 
+pub mod absence;
 pub mod cycle;
 pub mod lane;
 pub mod machine;
 mod probes;
 pub mod timeline;
+pub mod walk;
 
 pub use cycle::{Cycle, Went};
 pub use lane::{Injection, Lane};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::standing::{Fate, Standing, over_kill, past};
-use crate::checks::policy::approvals::{Route, markers, mint, session};
+use crate::chaos::approvals::{Route, markers, mint, session};
 use crate::checks::{Cx, Judgement, Undecided};
 use crate::target::{Client, Credential};
 

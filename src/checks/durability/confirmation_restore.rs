@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::standing::{Fate, Standing, over_kill, past};
-use crate::checks::policy::approvals::{Route, guarded_calls, markers, mint, session};
+use crate::chaos::approvals::{Route, guarded_calls, markers, mint, session};
 use crate::checks::{Cx, Judgement, Sent, Undecided};
 use crate::target::{Ask, Client, Credential};
 
@@ -130,10 +130,7 @@ fn compare(seen: &Evidence, before: &List<'_>, after: &List<'_>, judgement: &mut
             };
             let minted = &standing.minted;
             for (field, expected) in [
-                (
-                    "tool_name",
-                    json!(crate::checks::policy::approvals::GUARDED_TOOL),
-                ),
+                ("tool_name", json!(crate::chaos::approvals::GUARDED_TOOL)),
                 ("args", minted.args.clone()),
                 ("fence_token", json!(minted.fence)),
             ] {

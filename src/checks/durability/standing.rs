@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checks::policy::approvals::{Minted, Shown, Verb};
+use crate::chaos::approvals::{Minted, Shown, Verb};
 use crate::checks::{Cx, Judgement, Sent, Undecided};
 use crate::target::{Client, Instance};
 use crate::violation;

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Fate, Judgement, Minted, Sent, Standing};
-use crate::checks::policy::approvals::{Route, marked};
+use crate::chaos::approvals::{Route, marked};
 
 /// An exchange that was answered a millisecond after it was sent.
 pub(in crate::checks::durability) fn sent(invoked_us: u64, status: u16, answer: Value) -> Sent {

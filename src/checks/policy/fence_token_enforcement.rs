@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use self::story::{Act, Aim, Attempt, Story};
-use super::approvals::{Route, Shown, Verb};
+use crate::chaos::approvals::{Route, Shown, Verb};
 use crate::chaos::{clopper_pearson_upper, overlapping_pairs};
 use crate::checks::Judgement;
 

@@ -2,16 +2,12 @@
 //! operation, it ends with its TTL, pruning takes nothing else, and while the store cannot be
 //! written nothing runs.
 //!
-//! Three parts, each with its evidence, judge and drive: [`survival`] (KILL), [`expiry`] (TTL and
+//! Three parts, each with its evidence, judge and drive: [`survival`] (KILL, shared with the drills), [`expiry`] (TTL and
 //! pruning), [`unwritable`] (a locked database). What all of them saw of a key is also judged as one
 //! history by the specification of idempotency keys. Which requests take a key, and what makes two
 //! requests different, is not asked here: that is v4.7/B3.
 
 pub mod expiry;
-pub mod operations;
-mod requests;
-pub mod survival;
-mod survival_drive;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -21,16 +17,11 @@ mod unwritable_drive;
 
 use serde::{Deserialize, Serialize};
 
-use self::operations::{Operation, Sort, Try};
-use self::tally::Tally;
 use crate::chaos::bounds::clopper_pearson_upper;
-use crate::chaos::linear::{Bounds, Outcome, check};
+use crate::chaos::keyed::operations::Try;
+use crate::chaos::keyed::{Tally, drive as survival_drive, history, survival};
 use crate::chaos::specs::Ttl;
-use crate::chaos::specs::idempotency::{Answer, Keys, Request, operations};
 use crate::checks::{Cx, Judgement, Undecided};
-
-/// A key sees a handful of requests: this is far beyond what any history here needs.
-const HISTORY_BOUND: Bounds = Bounds { states: 100_000 };
 
 /// What the drive saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +44,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
     unwritable::judge(&seen.unwritable, &mut tally);
     judge_history(seen, &mut tally);
     let bound = clopper_pearson_upper(tally.cut_twice, tally.cut, 0.95);
-    tally.judgement(bound)
+    tally::judgement(tally, bound)
 }
 
 /// Drives the three parts side by side.
@@ -75,7 +66,11 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         time_drive::drive(cx, time, expiry),
         unwritable_drive::drive(cx, locks, unwritable),
     );
-    outcomes.0.and(outcomes.1).and(outcomes.2)
+    outcomes
+        .0
+        .map_err(Undecided::from)
+        .and(outcomes.1)
+        .and(outcomes.2)
 }
 
 /// Every key's requests in one history, judged by the specification.
@@ -91,7 +86,7 @@ fn judge_history(seen: &Evidence, tally: &mut Tally) {
             asked
                 .tries
                 .iter()
-                .filter_map(|entry| request(asked, entry, Ttl::Running)),
+                .filter_map(|entry| history::request(asked, entry, Ttl::Running)),
         );
     }
     for asked in &seen.expiry.aged {
@@ -100,53 +95,8 @@ fn judge_history(seen: &Evidence, tally: &mut Tally) {
             asked
                 .tries
                 .iter()
-                .filter_map(|entry| request(asked, entry, ttl(entry))),
+                .filter_map(|entry| history::request(asked, entry, ttl(entry))),
         );
     }
-    match check(&Keys, &operations(requests), HISTORY_BOUND) {
-        Outcome::Ok { .. } => {}
-        Outcome::Illegal(illegal) => tally.violations.push(format!(
-            "the history of key {} has no legal order: got an answer that no prefix of {} \
-             operations allows, expected one execution and its stored answer",
-            illegal.key,
-            illegal.prefix.len()
-        )),
-        Outcome::Unknown { key, states } => {
-            tally.undecided.push(format!(
-                "the history of key {key} was given up at {states} states"
-            ));
-        }
-    }
-}
-
-/// A request, when it was sent, and what it was told when.
-type Told = (Request, u64, Option<(u64, Answer)>);
-
-/// A request as the specification sees it; none for an answer that is never stored.
-fn request(asked: &Operation, entry: &Try, ttl: Ttl) -> Option<Told> {
-    let body = || {
-        entry
-            .body
-            .map(|index| index.to_string())
-            .unwrap_or_default()
-    };
-    let answer = match entry.status {
-        0 => None,
-        409 if asked.in_progress(entry) => Some(Answer::InProgress),
-        422 if asked.code(entry) == "KEY_REUSED" => Some(Answer::Reused),
-        _ if entry.replayed => Some(Answer::Replayed(body())),
-        200..=299 | 404 | 409 => Some(Answer::Executed(body())),
-        _ => return None,
-    };
-    let which = if entry.sort == Sort::Other {
-        "another"
-    } else {
-        "the first"
-    };
-    let request = Request {
-        key: asked.key.clone(),
-        request: which.to_owned(),
-        ttl,
-    };
-    Some((request, entry.invoked_us, entry.returned_us.zip(answer)))
+    history::judge(requests, tally);
 }

@@ -1,8 +1,6 @@
 //! Gates of policy determinism under concurrency: decisions, idempotency, fences.
 
 pub mod approval_race_safe;
-pub mod approvals;
-pub mod asked;
 pub mod fence_token_enforcement;
 pub mod idempotency_store_durable;
 pub mod tasks_endpoint;

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::checks::policy::approvals::marked;
+use crate::chaos::approvals::round::execution;
+use crate::chaos::approvals::{GUARDED_TOOL, Minted, marked};
 
 fn decision(route: Route, number: usize) -> Minted {
     let id = format!("dec_{number}");

@@ -12,10 +12,8 @@ use tokio::task::JoinSet;
 
 use super::story::{Act, Aim, Attempt, Look, Step, Story};
 use super::{Evidence, Kill};
+use crate::chaos::approvals::{Minted, Route, Shown, Verb, guarded_calls, markers, mint, session};
 use crate::chaos::storm;
-use crate::checks::policy::approvals::{
-    Minted, Route, Shown, Verb, guarded_calls, markers, mint, session,
-};
 use crate::checks::{Cx, Undecided};
 use crate::doubles::Double;
 use crate::target::{Ask, Client, Credential, Exchange, Instance};

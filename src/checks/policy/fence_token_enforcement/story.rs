@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Issue, Kill};
+use crate::chaos::approvals::{Minted, Shown, Verb};
 use crate::chaos::linear::{Bounds, Operation, Outcome, Spec, check};
 use crate::chaos::specs::Ttl;
 use crate::chaos::specs::confirmation::{
     Call, Confirmations, Fence, Input, Output, Phase, State, Verdict,
 };
-use crate::checks::policy::approvals::{Minted, Shown, Verb};
 use crate::target::Exchange;
 
 /// States that the checker may visit for one decision; a good one takes a handful.

@@ -2,7 +2,7 @@
 
 use super::story::{Look, Step};
 use super::*;
-use crate::checks::policy::approvals::{Minted, marked};
+use crate::chaos::approvals::{Minted, marked};
 
 const APPROVE: Act = Act::Decide(Verb::Approve);
 const DENY: Act = Act::Decide(Verb::Deny);

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::operations::{Backends, Operation, Sort, Try, effects};
-use super::tally::Tally;
+use crate::chaos::keyed::Tally;
+use crate::chaos::keyed::operations::{Backends, Operation, Sort, Try, effects};
 use crate::chaos::specs::Ttl;
 
 /// The target counts whole milliseconds on another clock than the harness.

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::expiry::{Held, Look, Row};
-use super::operations::{Backends, Operation, Route, Seen, Sort, Try};
-use super::survival::{Kill, Lane, RESUME_BOUND_US, Subject};
 use super::unwritable::Blocked;
 use super::{Evidence, expiry, judge, unwritable};
 use crate::chaos::crash::Moment;
+use crate::chaos::keyed::operations::{Backends, Operation, Route, Seen, Sort, Try};
+use crate::chaos::keyed::survival::{Kill, Lane, RESUME_BOUND_US, Subject};
 use crate::checks::Judgement;
 
 const MS: u64 = 1000;

@@ -8,9 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
 use super::expiry::{Evidence, Held, Look, Row};
-use super::operations::{Operation, Route, Sort};
-use super::requests::{Keyed, Patience, Stage, Wanted, make_ready, operator};
 use crate::base::Clock;
+use crate::chaos::keyed::operations::{Operation, Route, Sort};
+use crate::chaos::keyed::requests::{Keyed, Patience, Stage, Wanted, make_ready, operator};
 use crate::checks::{Cx, Undecided};
 use crate::doubles::{Behaviour, Point};
 use crate::target::{Client, Instance};
@@ -37,7 +37,7 @@ const REACH_BOUND: Duration = Duration::from_secs(15);
 /// Sets the stage.
 pub(super) async fn prepare(cx: &mut Cx) -> Result<Stage, Undecided> {
     let idempotency = json!({"ttl_ms": TTL_MS, "prune_interval_ms": PRUNE_INTERVAL_MS});
-    Stage::set(cx, json!({"idempotency": idempotency})).await
+    Ok(Stage::set(cx, json!({"idempotency": idempotency})).await?)
 }
 
 /// Drives it.

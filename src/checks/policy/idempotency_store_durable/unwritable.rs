@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operations::{Backends, Operation};
-use super::tally::Tally;
+use crate::chaos::keyed::Tally;
+use crate::chaos::keyed::operations::{Backends, Operation};
 
 /// What was seen while the harness held write locks, and after.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ fn judge_control(seen: &Evidence, blocked: &Blocked, tally: &mut Tally) {
     }
     for calls in seen.backends.of(asked) {
         let got = calls.len();
-        tally.second_effects += super::operations::effects(&calls).saturating_sub(1);
+        tally.second_effects += crate::chaos::keyed::operations::effects(&calls).saturating_sub(1);
         tally.expect(got == 1, || {
             format!("{line}: {got} calls at a double, expected 1")
         });

@@ -3,10 +3,10 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::operations::{Route, Sort};
-use super::requests::{Keyed, Stage, Wanted, make_ready, operator};
-use super::survival_drive::lock;
 use super::unwritable::{Blocked, Evidence};
+use crate::chaos::keyed::drive::lock;
+use crate::chaos::keyed::operations::{Route, Sort};
+use crate::chaos::keyed::requests::{Keyed, Stage, Wanted, make_ready, operator};
 use crate::checks::{Cx, Undecided};
 use crate::target::{Client, Instance};
 
@@ -31,7 +31,7 @@ const ROUTES: [(&str, &[Route]); 3] = [
 
 /// Sets the stage.
 pub(super) async fn prepare(cx: &mut Cx) -> Result<Stage, Undecided> {
-    Stage::set(cx, json!({"store": {"busy_timeout_ms": BUSY_TIMEOUT_MS}})).await
+    Ok(Stage::set(cx, json!({"store": {"busy_timeout_ms": BUSY_TIMEOUT_MS}})).await?)
 }
 
 /// Drives it.

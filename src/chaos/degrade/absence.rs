@@ -1,11 +1,11 @@
 //! What a whole timeline says beside its modes: how long degrade mode lasted, and what did not
 //! happen although it had all the time that it can ask for.
 
+use super::Change;
+use super::lane::{PATIENCE, WINDOW_TURNS};
+use super::timeline::{Step, Timeline};
 use super::walk::{LEAST_BOUND_US, Walk};
-use crate::chaos::degrade::Change;
-use crate::chaos::degrade::lane::{PATIENCE, WINDOW_TURNS};
-use crate::chaos::degrade::timeline::{Step, Timeline};
-use crate::checks::Judgement;
+use crate::chaos::Judgement;
 
 /// The target's clock and ours may differ by so much, in seconds: rounding, and a clock being set.
 const CLOCK_SLACK_S: f64 = 0.02;
@@ -13,7 +13,7 @@ const CLOCK_SLACK_S: f64 = 0.02;
 impl Walk {
     /// Each exit: the time in degrade that it tells, and what the harness's own times allow,
     /// all in seconds.
-    pub(super) fn stays(&self) -> Vec<Stay> {
+    pub fn stays(&self) -> Vec<Stay> {
         let pairs = self.edges.windows(2);
         pairs
             .filter(|pair| (pair[0].change, pair[1].change) == (Change::Entered, Change::Exited))
@@ -28,7 +28,7 @@ impl Walk {
     }
 
     /// What contradicts the claim that every exit tells how long it lasted.
-    pub(super) fn wrong_stays(&self) -> impl Iterator<Item = String> {
+    pub fn wrong_stays(&self) -> impl Iterator<Item = String> {
         self.stays()
             .into_iter()
             .filter(|stay| !stay.fits())
@@ -40,7 +40,7 @@ impl Walk {
     }
 
     /// Why it is wrong that degrade mode was never entered, or why that is not known.
-    pub(super) fn never_entered(&self, line: &Timeline, breach_windows: u32) -> Option<Verdict> {
+    pub fn never_entered(&self, line: &Timeline, breach_windows: u32) -> Option<Verdict> {
         if self.count(Change::Entered) > 0 {
             return None;
         }
@@ -63,7 +63,7 @@ impl Walk {
 
 /// What an absence comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It had all the time it can ask for.
     Wrong(String),
     /// It had not.
@@ -72,7 +72,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// With the name of the target in front.
-    pub(super) fn prefixed(self, name: &str) -> Verdict {
+    pub fn prefixed(self, name: &str) -> Verdict {
         match self {
             Verdict::Wrong(text) => Verdict::Wrong(format!("{name}: {text}")),
             Verdict::Unknown(text) => Verdict::Unknown(format!("{name}: {text}")),
@@ -80,7 +80,7 @@ impl Verdict {
     }
 
     /// Enters it into a judgement.
-    pub(super) fn tell(self, judgement: &mut Judgement) {
+    pub fn tell(self, judgement: &mut Judgement) {
         match self {
             Verdict::Wrong(text) => judgement.violation(text),
             Verdict::Unknown(text) => judgement.undecided(text),
@@ -90,10 +90,13 @@ impl Verdict {
 
 /// How long degrade mode lasted.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Stay {
-    pub(super) told: Option<f64>,
-    pub(super) least: f64,
-    pub(super) most: f64,
+pub struct Stay {
+    /// What the exit told.
+    pub told: Option<f64>,
+    /// What the recorded times allow at least.
+    pub least: f64,
+    /// At most.
+    pub most: f64,
 }
 
 impl Stay {

@@ -6,12 +6,12 @@
 
 use serde_json::Value;
 
-use crate::chaos::degrade::machine::{DEFAULT_BREACH_WINDOWS, DEFAULT_RECOVER_WINDOWS};
-use crate::chaos::degrade::timeline::{Batch, Probe, Read, Speed, Step, Timeline};
-use crate::chaos::degrade::{Change, Class, Count, Possible, Rules, Work};
+use super::machine::{DEFAULT_BREACH_WINDOWS, DEFAULT_RECOVER_WINDOWS};
+use super::timeline::{Batch, Probe, Read, Speed, Step, Timeline};
+use super::{Change, Class, Count, Possible, Rules, Work};
 
 /// How long something that must happen may take, in microseconds.
-pub(super) const LEAST_BOUND_US: u64 = 2_000_000;
+pub const LEAST_BOUND_US: u64 = 2_000_000;
 /// Looks within that time; fewer, and it was the harness that did not run.
 const LEAST_LOOKS: u32 = 20;
 /// Violations of one timeline that are told; the others follow from them.
@@ -19,33 +19,40 @@ const TOLD: usize = 6;
 
 /// A change of mode, and when it can have been.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Edge {
-    pub(super) change: Change,
-    pub(super) earliest_us: u64,
-    pub(super) latest_us: u64,
-    pub(super) data: Value,
+pub struct Edge {
+    /// Which.
+    pub change: Change,
+    /// Not before.
+    pub earliest_us: u64,
+    /// Not after.
+    pub latest_us: u64,
+    /// What its event says.
+    pub data: Value,
 }
 
 /// What a timeline comes to.
 #[derive(Debug)]
-pub(super) struct Walk {
-    pub(super) violations: Vec<String>,
-    pub(super) undecided: Vec<String>,
+pub struct Walk {
+    /// What contradicts every sequence of modes that is possible.
+    pub violations: Vec<String>,
+    /// What did not come, and was not waited for long enough.
+    pub undecided: Vec<String>,
     /// The changes of mode, in order.
-    pub(super) edges: Vec<Edge>,
+    pub edges: Vec<Edge>,
     /// One letter a window (`B`reach, `H`ealthy, `?` either) and between them what happened: `>`
     /// entered, `<` exited, `x` shed probe refused, `o` served, `K` killed.
-    pub(super) story: String,
+    pub story: String,
     /// Turns in batches that were certainly slow.
-    pub(super) slow_turns: u64,
+    pub slow_turns: u64,
     /// Turns in batches that were certainly fast.
-    pub(super) fast_turns: u64,
+    pub fast_turns: u64,
     /// Probes refused while not normal.
-    pub(super) refused: u64,
+    pub refused: u64,
     /// Probes served while normal.
-    pub(super) served: u64,
+    pub served: u64,
     possible: Possible,
-    pub(super) threshold_ms: f64,
+    /// What a turn may take, by the config that was in force.
+    pub threshold_ms: f64,
     self_probe: bool,
     pending: Pending,
     /// Windows and changes since the last settling.
@@ -90,7 +97,7 @@ struct Lag {
 
 impl Walk {
     /// Reads a timeline with these counts.
-    pub(super) fn read(line: &Timeline, rules: Rules) -> Walk {
+    pub fn read(line: &Timeline, rules: Rules) -> Walk {
         let mut walk = Walk {
             violations: Vec::new(),
             undecided: Vec::new(),
@@ -117,7 +124,7 @@ impl Walk {
     }
 
     /// How often the mode changed so.
-    pub(super) fn count(&self, change: Change) -> u64 {
+    pub fn count(&self, change: Change) -> u64 {
         self.edges
             .iter()
             .filter(|edge| edge.change == change)
@@ -125,7 +132,7 @@ impl Walk {
     }
 
     /// After how many healthy windows in a row each exit came, where every window was certain.
-    pub(super) fn healthy_before_exits(&self) -> Vec<usize> {
+    pub fn healthy_before_exits(&self) -> Vec<usize> {
         let windows = self.windows().replace('K', "");
         let parts: Vec<&str> = windows.split('<').collect();
         let (_, before) = parts.split_last().unwrap_or((&"", &[]));
@@ -137,12 +144,12 @@ impl Walk {
     }
 
     /// How a batch stands to the threshold.
-    pub(super) fn speed(&self, batch: &Batch) -> Speed {
+    pub fn speed(&self, batch: &Batch) -> Speed {
         batch.speed(self.threshold_ms)
     }
 
     /// The story without the probes.
-    pub(super) fn windows(&self) -> String {
+    pub fn windows(&self) -> String {
         self.story.replace(['x', 'o'], "")
     }
 
@@ -429,7 +436,7 @@ fn brief(story: &str) -> String {
 }
 
 /// What the config says, or the defaults of the contract where it is silent.
-pub(super) fn counts(slo: &Value) -> (u32, u32) {
+pub fn counts(slo: &Value) -> (u32, u32) {
     let number = |key: &str, default: u32| {
         slo[key]
             .as_u64()
@@ -443,7 +450,7 @@ pub(super) fn counts(slo: &Value) -> (u32, u32) {
 }
 
 /// The same as exact rules.
-pub(super) fn exact(slo: &Value) -> Rules {
+pub fn exact(slo: &Value) -> Rules {
     let (breach, recover) = counts(slo);
     Rules {
         breach: Count::At(breach),

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Tally;
 use super::operations::{Backends, Operation, Seen, Sort, Try, effects};
-use super::tally::Tally;
 use crate::chaos::crash::Moment;
 
 /// How long after the ready line a cut operation may take until its answer is stored: 10 times

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use anyhow::{anyhow, bail};
 use serde_json::{Value, json};
 
 use super::operations::{Backends, Operation, Route, Seen, Sort};
 use crate::base::{Clock, Seed};
-use crate::checks::{Cx, Undecided};
+use crate::chaos::Site;
 use crate::doubles::{Double, Kind};
 use crate::target::{Ask, Client, Credential, Incident, Instance, Launcher, Setup};
 
@@ -21,24 +22,28 @@ const CALLS_A_TURN: usize = 5;
 const ANOTHER_FENCE: i64 = 1_000_000;
 
 /// A target that is not started yet, with doubles of its own.
-pub(super) struct Stage {
-    pub(super) clock: Clock,
-    pub(super) seed: Seed,
-    pub(super) models: Double,
-    pub(super) tools: Double,
+pub struct Stage {
+    /// The clock of the run.
+    pub clock: Clock,
+    /// Of this target.
+    pub seed: Seed,
+    /// Its model backend.
+    pub models: Double,
+    /// Its tool backend.
+    pub tools: Double,
     launcher: Launcher,
     setup: Setup,
 }
 
 impl Stage {
     /// Opens the doubles and writes down what the target will be started with.
-    pub(super) async fn set(cx: &mut Cx, mut patch: Value) -> Result<Self, Undecided> {
-        let models = Double::start(Kind::Models, cx.clock).await?;
-        let tools = Double::start(Kind::Tools, cx.clock).await?;
+    pub async fn set(site: &mut Site, mut patch: Value) -> anyhow::Result<Self> {
+        let models = Double::start(Kind::Models, site.clock).await?;
+        let tools = Double::start(Kind::Tools, site.clock).await?;
         models.script(script);
         patch["backends"] = json!({"models": {"url": models.url()}, "tools": {"url": tools.url()}});
-        let setup = cx.setup(patch);
-        let (clock, seed, launcher) = (cx.clock, setup.seed, cx.launcher.clone());
+        let setup = site.setup(patch);
+        let (clock, seed, launcher) = (site.clock, setup.seed, site.launcher.clone());
         Ok(Self {
             clock,
             seed,
@@ -50,7 +55,7 @@ impl Stage {
     }
 
     /// Starts the target; one that will not is an incident, too.
-    pub(super) async fn start(&self) -> Result<Instance, Undecided> {
+    pub async fn start(&self) -> anyhow::Result<Instance> {
         match self.launcher.start(self.setup.clone()).await {
             Ok(instance) => Ok(instance),
             Err(error) => {
@@ -66,7 +71,7 @@ impl Stage {
     }
 
     /// What the doubles got so far.
-    pub(super) fn backends(&self) -> Backends {
+    pub fn backends(&self) -> Backends {
         let seen = |double: &Double| double.calls().into_iter().map(Seen::from).collect();
         Backends {
             models: seen(&self.models),
@@ -99,32 +104,35 @@ fn write(path: &str) -> Value {
 
 /// A request with its key, and another request with the same key.
 #[derive(Clone)]
-pub(super) struct Keyed {
-    pub(super) route: Route,
-    pub(super) key: String,
-    pub(super) tool_calls: usize,
+pub struct Keyed {
+    /// Where it goes.
+    pub route: Route,
+    /// Its idempotency key.
+    pub key: String,
+    /// Its tool calls, each an effect.
+    pub tool_calls: usize,
     ask: Ask,
     other: Ask,
 }
 
 impl Keyed {
     /// The request.
-    pub(super) fn ask(&self) -> Ask {
+    pub fn ask(&self) -> Ask {
         self.ask.clone().key(&self.key).within(ANSWER_BOUND)
     }
 
     /// The other one.
-    pub(super) fn other(&self) -> Ask {
+    pub fn other(&self) -> Ask {
         self.other.clone().key(&self.key).within(ANSWER_BOUND)
     }
 
     /// Evidence of it without any request yet.
-    pub(super) fn operation(&self) -> Operation {
+    pub fn operation(&self) -> Operation {
         Operation::new(self.route, &self.key, self.tool_calls)
     }
 
     /// Sends the request and notes it.
-    pub(super) async fn send(&self, client: &Client, sort: Sort, into: &mut Operation) {
+    pub async fn send(&self, client: &Client, sort: Sort, into: &mut Operation) {
         let ask = if sort == Sort::Other {
             self.other()
         } else {
@@ -137,15 +145,18 @@ impl Keyed {
 
 /// Which key is to be made for which route, with how many tool calls.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) route: Route,
-    pub(super) key: String,
-    pub(super) tool_calls: usize,
+pub struct Wanted {
+    /// Where it goes.
+    pub route: Route,
+    /// Its idempotency key.
+    pub key: String,
+    /// Its tool calls, each an effect.
+    pub tool_calls: usize,
 }
 
 impl Wanted {
     /// With one tool call, or with none where there cannot be any.
-    pub(super) fn new(route: Route, key: String) -> Self {
+    pub fn new(route: Route, key: String) -> Self {
         let tool_calls = usize::from(route != Route::Session);
         Self {
             route,
@@ -156,10 +167,7 @@ impl Wanted {
 }
 
 /// Makes ready whatever the wanted requests need (sessions, decisions), in the order wanted.
-pub(super) async fn make_ready(
-    client: &Client,
-    wanted: &[Wanted],
-) -> Result<Vec<Keyed>, Undecided> {
+pub async fn make_ready(client: &Client, wanted: &[Wanted]) -> anyhow::Result<Vec<Keyed>> {
     let session = session(client).await?;
     let confirmations: Vec<&Wanted> = wanted
         .iter()
@@ -187,18 +195,15 @@ pub(super) async fn make_ready(
 }
 
 /// Sends a request that only makes ready and must succeed.
-async fn get_ready(client: &Client, ask: Ask) -> Result<Value, Undecided> {
+async fn get_ready(client: &Client, ask: Ask) -> anyhow::Result<Value> {
     let exchange = client.send(ask.within(ANSWER_BOUND)).await;
     if exchange.ok() {
         return Ok(exchange.answered().clone());
     }
-    Err(Undecided(format!(
-        "could not make ready: {}",
-        exchange.line()
-    )))
+    bail!("could not make ready: {}", exchange.line())
 }
 
-async fn session(client: &Client) -> Result<String, Undecided> {
+async fn session(client: &Client) -> anyhow::Result<String> {
     let ask = Ask::post("api-gateway", "/v3/sessions", new_session("u-1", "c-1"));
     text(&get_ready(client, ask).await?, "session_id")
 }
@@ -207,15 +212,15 @@ fn new_session(user: &str, conversation: &str) -> Value {
     json!({"user_id": user, "conversation_id": conversation})
 }
 
-fn text(of: &Value, field: &str) -> Result<String, Undecided> {
+fn text(of: &Value, field: &str) -> anyhow::Result<String> {
     let text = of[field].as_str().map(str::to_owned);
-    text.ok_or_else(|| Undecided(format!("an answer without {field}: {of}")))
+    text.ok_or_else(|| anyhow!("an answer without {field}: {of}"))
 }
 
-fn fence(of: &Value) -> Result<i64, Undecided> {
+fn fence(of: &Value) -> anyhow::Result<i64> {
     of["fence_token"]
         .as_i64()
-        .ok_or_else(|| Undecided(format!("an answer without fence_token: {of}")))
+        .ok_or_else(|| anyhow!("an answer without fence_token: {of}"))
 }
 
 /// An approval at this path, and the same with another fence.
@@ -242,11 +247,7 @@ fn keyed(wanted: &Wanted, ask: Ask, other: Ask) -> Keyed {
 }
 
 /// One turn whose guarded tool calls mint a confirmation each.
-async fn confirm(
-    client: &Client,
-    session: &str,
-    wanted: &[&Wanted],
-) -> Result<Vec<Keyed>, Undecided> {
+async fn confirm(client: &Client, session: &str, wanted: &[&Wanted]) -> anyhow::Result<Vec<Keyed>> {
     let paths: Vec<String> = wanted
         .iter()
         .map(|one| format!("{}/1.txt", one.key))
@@ -270,7 +271,7 @@ async fn confirm(
     Ok(keyed)
 }
 
-async fn single(client: &Client, session: &str, wanted: &Wanted) -> Result<Keyed, Undecided> {
+async fn single(client: &Client, session: &str, wanted: &Wanted) -> anyhow::Result<Keyed> {
     let key = &wanted.key;
     let path = format!("{key}/1.txt");
     let other_path = format!("{key}-other/1.txt");
@@ -328,13 +329,13 @@ async fn single(client: &Client, session: &str, wanted: &Wanted) -> Result<Keyed
 }
 
 /// The client of this gate: one actor, because another would be another request.
-pub(super) fn operator(instance: &Instance) -> Client {
+pub fn operator(instance: &Instance) -> Client {
     instance.client(Credential::Operator(1))
 }
 
 /// Waiting that counts only time in which the harness itself ran: a stall of the harness between
 /// two looks counts as one step at most.
-pub(super) struct Patience {
+pub struct Patience {
     clock: Clock,
     last_us: u64,
     spent_us: u64,
@@ -346,7 +347,8 @@ impl Patience {
     const FIRST_PAUSE: Duration = Duration::from_millis(4);
     const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
-    pub(super) fn new(clock: Clock) -> Self {
+    /// Nothing waited yet.
+    pub fn new(clock: Clock) -> Self {
         Self {
             clock,
             last_us: clock.now_us(),
@@ -356,7 +358,7 @@ impl Patience {
     }
 
     /// Microseconds waited so far.
-    pub(super) fn spent_us(&mut self) -> u64 {
+    pub fn spent_us(&mut self) -> u64 {
         let now = self.clock.now_us();
         self.spent_us += now.saturating_sub(self.last_us).min(Self::STEP_US);
         self.last_us = now;
@@ -364,7 +366,7 @@ impl Patience {
     }
 
     /// Lets some time pass before the next look, more each time.
-    pub(super) async fn pause(&mut self) {
+    pub async fn pause(&mut self) {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
     }

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
+use anyhow::{anyhow, bail};
 use rand::seq::SliceRandom;
 use serde_json::json;
 
 use super::operations::{Route, Sort};
 use super::requests::{Keyed, Patience, Stage, Wanted, make_ready, operator};
 use super::survival::{Kill, Lane, RESUME_BOUND_US, Subject};
+use crate::chaos::Site;
 use crate::chaos::crash::{Crash, InFlight, Moment, Unread, WriteLock, crash};
-use crate::checks::{Cx, Undecided};
 use crate::doubles::{Behaviour, Double, Point};
 use crate::target::{Client, Credential, Instance};
 
@@ -99,16 +100,16 @@ impl Stand {
 }
 
 /// A lane before its target is started.
-pub(super) struct Crew {
+pub struct Crew {
     number: usize,
     stage: Stage,
 }
 
 /// Makes the lanes and their evidence.
-pub(super) async fn prepare(cx: &mut Cx, lanes: &mut Vec<Lane>) -> Result<Vec<Crew>, Undecided> {
+pub async fn prepare(site: &mut Site, lanes: &mut Vec<Lane>) -> anyhow::Result<Vec<Crew>> {
     let mut crews = Vec::new();
     for number in 0..LANES {
-        let stage = Stage::set(cx, json!({"operations": {"retry_ms": RETRY_MS}})).await?;
+        let stage = Stage::set(site, json!({"operations": {"retry_ms": RETRY_MS}})).await?;
         crews.push(Crew { number, stage });
     }
     lanes.resize_with(LANES, Lane::default);
@@ -116,8 +117,8 @@ pub(super) async fn prepare(cx: &mut Cx, lanes: &mut Vec<Lane>) -> Result<Vec<Cr
 }
 
 /// Drives all lanes to their ends.
-pub(super) async fn drive(cx: &Cx, crews: Vec<Crew>, lanes: &mut [Lane]) -> Result<(), Undecided> {
-    let _span = cx.span("kills");
+pub async fn drive(site: &Site, crews: Vec<Crew>, lanes: &mut [Lane]) -> anyhow::Result<()> {
+    let _span = site.span("kills");
     let lanes = crews.iter().zip(lanes).map(|(crew, lane)| crew.drive(lane));
     let outcomes = futures_util::future::join_all(lanes).await;
     outcomes.into_iter().collect()
@@ -130,7 +131,7 @@ struct Part {
 }
 
 impl Crew {
-    async fn drive(&self, lane: &mut Lane) -> Result<(), Undecided> {
+    async fn drive(&self, lane: &mut Lane) -> anyhow::Result<()> {
         let mut instance = self.stage.start().await?;
         let client = operator(&instance);
         let mut rounds = Stand::rounds(self.number);
@@ -149,7 +150,7 @@ impl Crew {
             }
             if lane.kills.iter().all(|kill| kill.reached_us.is_none()) {
                 let moment = stand.moment();
-                return Err(Undecided(format!("no call got as far as {moment:?}")));
+                bail!("no call got as far as {moment:?}");
             }
         }
         repeat(&client, answered.iter().chain(cut.iter().flatten()), lane).await;
@@ -165,7 +166,7 @@ impl Crew {
         client: &Client,
         rounds: &[Stand],
         lane: &mut Lane,
-    ) -> Result<(Vec<Part>, Vec<Vec<Part>>), Undecided> {
+    ) -> anyhow::Result<(Vec<Part>, Vec<Vec<Part>>)> {
         let number = self.number;
         let mut wanted = vec![(
             None,
@@ -223,7 +224,7 @@ impl Crew {
         stand: Stand,
         parts: &[Part],
         lane: &mut Lane,
-    ) -> Result<(), Undecided> {
+    ) -> anyhow::Result<()> {
         let client = operator(instance);
         let kill = Kill {
             moment: stand.moment(),
@@ -280,7 +281,7 @@ impl Crew {
         parts: &[Part],
         mut kill: Kill,
         lane: &mut Lane,
-    ) -> Result<Crash, Undecided> {
+    ) -> anyhow::Result<Crash> {
         let double = self.double(stand);
         let point = match stand {
             Stand::Tool(point) | Stand::Model(point) | Stand::SecondTool(point) => point,
@@ -350,7 +351,7 @@ impl Crew {
         parts: &[Part],
         mut kill: Kill,
         lane: &mut Lane,
-    ) -> Result<Crash, Undecided> {
+    ) -> anyhow::Result<Crash> {
         let clock = self.stage.clock;
         let listening = instance.listening();
         let by = instance.setup().keys.header(&Credential::Operator(1));
@@ -476,16 +477,12 @@ async fn others(client: &Client, parts: &[Part], lane: &mut Lane) {
 }
 
 /// The write locks of these services' databases; a file that two of them share is locked once.
-pub(super) async fn lock(
-    instance: &Instance,
-    services: &[&str],
-) -> Result<Vec<WriteLock>, Undecided> {
+pub async fn lock(instance: &Instance, services: &[&str]) -> anyhow::Result<Vec<WriteLock>> {
     let listening = instance.listening();
     let mut paths = Vec::new();
     for service in services {
         let path = listening.databases.get(*service);
-        let path =
-            path.ok_or_else(|| Undecided(format!("the target names no database of {service}")))?;
+        let path = path.ok_or_else(|| anyhow!("the target names no database of {service}"))?;
         if !paths.contains(path) {
             paths.push(path.clone());
         }

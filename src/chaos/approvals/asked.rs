@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::approvals::{Minted, Shown, Verb};
+use super::{Minted, Shown, Verb};
 use crate::chaos::linear::Operation;
 use crate::chaos::specs::Ttl;
 use crate::chaos::specs::confirmation::{Call, Input, Output, Verdict};

@@ -3,12 +3,12 @@
 
 use std::fmt;
 
+use anyhow::anyhow;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::Seed;
-use crate::checks::Undecided;
 use crate::target::{Ask, Client, Exchange};
 
 /// The guarded tool that decisions here are about.
@@ -182,7 +182,7 @@ pub fn guarded_calls(request: &Value) -> Value {
 ///
 /// # Errors
 /// When there is none.
-pub async fn session(client: &Client) -> Result<String, Undecided> {
+pub async fn session(client: &Client) -> anyhow::Result<String> {
     let body = json!({"user_id": "u-1", "conversation_id": "c-1"});
     let exchange = client
         .send(Ask::post("api-gateway", "/v3/sessions", body))
@@ -200,7 +200,7 @@ pub async fn mint(
     session: &str,
     route: Route,
     markers: &[String],
-) -> Result<Vec<Minted>, Undecided> {
+) -> anyhow::Result<Vec<Minted>> {
     let per_request = if route == Route::Confirmations {
         CALLS_PER_TURN
     } else {
@@ -215,7 +215,7 @@ pub async fn mint(
         .buffered(MINTING_AT_ONCE)
         .collect()
         .await;
-    let minted: Vec<Vec<Minted>> = minted.into_iter().collect::<Result<_, _>>()?;
+    let minted: Vec<Vec<Minted>> = minted.into_iter().collect::<anyhow::Result<_>>()?;
     Ok(minted.into_iter().flatten().collect())
 }
 
@@ -224,7 +224,7 @@ async fn mint_once(
     session: &str,
     route: Route,
     markers: &[String],
-) -> Result<Vec<Minted>, Undecided> {
+) -> anyhow::Result<Vec<Minted>> {
     let first = marked(&markers[0]);
     let ask = match route {
         Route::Confirmations => {
@@ -273,7 +273,7 @@ async fn mint_once(
         .collect()
 }
 
-fn text(exchange: &Exchange, body: &Value, field: &str) -> Result<String, Undecided> {
+fn text(exchange: &Exchange, body: &Value, field: &str) -> anyhow::Result<String> {
     let text = body[field]
         .as_str()
         .filter(|_| exchange.ok())
@@ -281,17 +281,14 @@ fn text(exchange: &Exchange, body: &Value, field: &str) -> Result<String, Undeci
     text.ok_or_else(|| missing(exchange, field))
 }
 
-fn number(exchange: &Exchange, body: &Value, field: &str) -> Result<i64, Undecided> {
+fn number(exchange: &Exchange, body: &Value, field: &str) -> anyhow::Result<i64> {
     let number = body[field].as_i64().filter(|_| exchange.ok());
     number.ok_or_else(|| missing(exchange, field))
 }
 
-fn missing(exchange: &Exchange, field: &str) -> Undecided {
+fn missing(exchange: &Exchange, field: &str) -> anyhow::Error {
     let answer = exchange.answered();
-    Undecided(format!(
-        "no {field} in the answer to {}: {answer}",
-        exchange.line()
-    ))
+    anyhow!("no {field} in the answer to {}: {answer}", exchange.line())
 }
 
 /// Markers that no other run shares: prefix, seed and number.
