@@ -2,6 +2,7 @@
 //! `judge` is pure and decides. No check sees the reference.
 
 pub mod audit;
+pub mod auth;
 pub mod boot;
 pub mod cx;
 pub mod durability;

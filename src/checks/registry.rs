@@ -126,9 +126,29 @@ pub const CHECKS: &[Check] = &[
         super::durability::confirmation_restore
     ),
     check!(
+        "service-token",
+        "src/checks/auth/service_token.rs",
+        super::auth::service_token
+    ),
+    check!(
         "tasks-endpoint",
         "src/checks/policy/tasks_endpoint.rs",
         super::policy::tasks_endpoint
+    ),
+    check!(
+        "deny-invalid-token",
+        "src/checks/auth/deny_invalid_token.rs",
+        super::auth::deny_invalid_token
+    ),
+    check!(
+        "key-rotation",
+        "src/checks/auth/key_rotation.rs",
+        super::auth::key_rotation
+    ),
+    check!(
+        "fail-closed-auth",
+        "src/checks/auth/fail_closed_auth.rs",
+        super::auth::fail_closed_auth
     ),
     check!(
         "tasks-persist",

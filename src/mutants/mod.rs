@@ -3,6 +3,7 @@
 
 mod approvals;
 mod audit;
+mod auth;
 mod baselines;
 mod boot;
 mod durability;
@@ -44,6 +45,7 @@ pub struct May {
 
 /// All mutants, by subject.
 const SUBJECTS: &[&[Mutant]] = &[
+    auth::MUTANTS,
     audit::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
