@@ -10,6 +10,7 @@ mod fences;
 mod idempotency;
 pub mod levers;
 pub mod nulls;
+mod replay;
 mod slo;
 mod storms;
 mod tasks_routes;
@@ -45,6 +46,7 @@ pub struct May {
 /// All mutants, by subject.
 const SUBJECTS: &[&[Mutant]] = &[
     audit::MUTANTS,
+    replay::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
     idempotency::MUTANTS,
