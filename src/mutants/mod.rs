@@ -12,8 +12,10 @@ mod idempotency;
 pub mod levers;
 pub mod nulls;
 mod replay;
+mod restart;
 mod slo;
 mod storms;
+mod tasks;
 mod tasks_routes;
 pub mod wire;
 
@@ -51,9 +53,11 @@ const SUBJECTS: &[&[Mutant]] = &[
     replay::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
+    tasks::MUTANTS,
     idempotency::MUTANTS,
     slo::MUTANTS,
     durability::MUTANTS,
+    restart::MUTANTS,
     tasks_routes::MUTANTS,
     boot::MUTANTS,
     storms::MUTANTS,
