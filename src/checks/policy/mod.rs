@@ -2,6 +2,7 @@
 
 pub mod approval_race_safe;
 pub mod fence_token_enforcement;
+pub mod idempotency_key_support;
 pub mod idempotency_store_durable;
 pub mod task_mutation_serial;
 pub mod tasks_endpoint;
