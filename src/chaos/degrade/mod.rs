@@ -5,7 +5,9 @@
 //! double or from a link on the wire, never from a hook of the target.
 
 pub mod cycle;
+pub mod edits;
 pub mod lane;
+pub mod latency;
 pub mod machine;
 mod probes;
 pub mod timeline;
@@ -13,4 +15,4 @@ pub mod timeline;
 pub use cycle::{Cycle, Went};
 pub use lane::{Injection, Lane};
 pub use machine::{Change, Class, Count, Mode, Possible, Rules, State};
-pub use timeline::{Batch, Event, Probe, Read, Step, Timeline, Turn, Work};
+pub use timeline::{Batch, Edit, Event, Probe, Read, Step, Timeline, Turn, Work};

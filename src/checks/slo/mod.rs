@@ -2,6 +2,7 @@
 //! truth, and a whole cycle under nothing but latency and traffic.
 
 mod absence;
+mod in_force;
 mod lane;
 mod status_oracle;
 #[cfg(test)]

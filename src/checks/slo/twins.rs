@@ -161,6 +161,7 @@ impl Paper {
             invoked_us,
             returned_us: Some(returned_us),
             status,
+            code: String::new(),
         };
         self.line.push(Step::Batch(Batch {
             invoked_us,
