@@ -97,6 +97,16 @@ impl<'a> Cycle<'a> {
         self.line
     }
 
+    /// Asks as an operator.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A session that has turns.
+    pub fn session(&self) -> &str {
+        &self.sessions[0]
+    }
+
     /// Whether the last change of mode that was read was an entry.
     pub fn degraded(&self) -> bool {
         self.last == Some(Change::Entered)
@@ -116,6 +126,20 @@ impl<'a> Cycle<'a> {
                 link.faults(Faults::one_way(Direction::ToUpstream, delay));
             }
         }
+    }
+
+    /// Slows every turn from now on, and fails it in the end.
+    pub fn fail(&mut self) {
+        self.injecting = true;
+        self.models.behave(Behaviour {
+            fail: Some(503),
+            ..Behaviour::slow(self.injected_ms())
+        });
+    }
+
+    /// Has every turn take at least so long, whatever the limits are.
+    pub fn hold_each(&mut self, held_ms: u64) {
+        self.models.behave(Behaviour::slow(held_ms));
     }
 
     /// What a slow turn takes at least: a tenth more than it may.
@@ -256,11 +280,37 @@ impl<'a> Cycle<'a> {
         answers.extend(quick);
         self.record(invoked_us, known, &answers);
         self.models.behave(Behaviour::default());
-        self.events_of(turns as u64, expect).await
+        if self.events_of(turns as u64, expect).await? == Went::Silent {
+            return Ok(Went::Silent);
+        }
+        let thresholds = &self.instance.setup().config["slo"]["thresholds"];
+        let class = self
+            .line
+            .batches()
+            .last()
+            .and_then(|batch| batch.class(thresholds));
+        Ok(if class.is_some() {
+            Went::Clean
+        } else {
+            Went::Uncertain
+        })
     }
 
-    /// Turns that the model holds, until `until` says that they may end, or [`LEAST_BOUND`] after
-    /// the last change that was read. They are never answered: the target is done with.
+    /// Reads the log, without any turn, for this long.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn look_on(&mut self, time: Duration) -> anyhow::Result<()> {
+        let end_us = self.clock.now_us() + time.as_micros() as u64;
+        while self.clock.now_us() < end_us {
+            tokio::time::sleep(POLL_INTERVAL * 4).await;
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    /// Turns that the model holds, until the entry is read, at most `bound` long: true when it is.
+    /// They are never answered; the target is done with.
     ///
     /// # Errors
     /// When the log cannot be read, or the model did not get the turns.

@@ -162,6 +162,11 @@ impl Walk {
         batch.speed(self.threshold_ms)
     }
 
+    /// Whether a window of exactly these turns was certainly breached.
+    pub(super) fn breached(&self, batch: &Batch) -> bool {
+        self.in_force.class(batch) == Some(Class::Breach)
+    }
+
     /// The story without the probes.
     pub(super) fn windows(&self) -> String {
         self.story.replace(['x', 'o'], "")
@@ -296,6 +301,7 @@ impl Walk {
             Some("neutral") => vec![Class::Neutral],
             _ => vec![Class::Breach, Class::Healthy],
         };
+        self.overfull(data);
         let (classes, letter) = if let Some(class) = self.certain(samples(data)) {
             if own != [class] {
                 self.misread.push(format!(
@@ -315,6 +321,20 @@ impl Walk {
         };
         self.fresh.windows.push(classes);
         self.fresh.letters.push(letter);
+    }
+
+    /// In normal mode nobody but clients fills a window: one with more samples than there were
+    /// turns is misread.
+    fn overfull(&mut self, data: &Value) {
+        let fresh = &self.fresh;
+        let first = fresh.windows.is_empty() && fresh.changes.is_empty();
+        let (got, all) = (samples(data), self.pending.all());
+        if first && !self.hanging && self.possible.surely_serves() && got > all {
+            let index = &data["index"];
+            self.misread.push(format!(
+                "window {index}: got {got} samples, expected at most {all}"
+            ));
+        }
     }
 
     /// What a window of so many samples certainly is.
