@@ -69,6 +69,8 @@ impl Kind {
 }
 
 type Script = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
+/// From the body of a call to its treatment.
+type Treatment = Arc<dyn Fn(&Value) -> Behaviour + Send + Sync>;
 
 /// Fewer calls than awaited were held at the deadline.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +106,7 @@ struct Inner {
     url: String,
     ledger: Mutex<Ledger>,
     script: Mutex<Option<Script>>,
-    behaviour: Mutex<Behaviour>,
+    behaviour: Mutex<Treatment>,
     /// Raised by each release; a held call goes on when it is past the one it saw.
     released: watch::Sender<u64>,
     /// How many calls are held now, or were answered under a hold at `Answered`.
@@ -116,10 +118,20 @@ impl Inner {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
-        self.behaviour
+    fn treat(&self, treatment: Treatment) {
+        *self
+            .behaviour
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = treatment;
+    }
+
+    fn behaviour(&self, request: &Value) -> Behaviour {
+        let treatment = self
+            .behaviour
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        treatment(request)
     }
 }
 
@@ -136,7 +148,7 @@ impl Double {
             url: format!("http://{}", listener.local_addr()?),
             ledger: Mutex::default(),
             script: Mutex::new(None),
-            behaviour: Mutex::default(),
+            behaviour: Mutex::new(Arc::new(|_| Behaviour::default())),
             released: watch::Sender::new(0),
             held: watch::Sender::new(0),
         });
@@ -172,7 +184,12 @@ impl Double {
 
     /// Treats calls that arrive from now on like this. Calls that are held stay held.
     pub fn behave(&self, behaviour: Behaviour) {
-        *self.inner.behaviour() = behaviour;
+        self.inner.treat(Arc::new(move |_| behaviour));
+    }
+
+    /// Treats each call that arrives from now on as its body asks for.
+    pub fn behave_by(&self, treatment: impl Fn(&Value) -> Behaviour + Send + Sync + 'static) {
+        self.inner.treat(Arc::new(treatment));
     }
 
     /// Answers with what `script` makes of the request's body. The double answers 200 to it.
@@ -292,7 +309,7 @@ async fn serve(
         Err(status) => return plain(status, Body::empty()),
     };
     let probe = call.probe;
-    let mut behaviour = *inner.behaviour();
+    let mut behaviour = inner.behaviour(&call.body);
     if probe {
         // Who waits for n held calls means calls of decisions. Slowness and failures it shares.
         behaviour.hold = None;

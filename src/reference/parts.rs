@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
+use super::config::follow::Refused;
 use super::dead_letters::{self, Provenance};
 use super::decisions::{Decisions, Durable};
 use super::identity::door::{Door, Guarded};
@@ -76,6 +77,8 @@ pub struct Parts {
     pub slo_samples: Samples,
     /// Overlay over the parsed config.
     pub settings: Settings,
+    /// What is put in force when the config file is refused while the process runs.
+    pub config_refused: Refused,
     /// `(service, sql)`, run on that database's writer connection after migration, at every start.
     pub after_migration: Vec<(String, String)>,
     /// The route table; a row's handler can be replaced.
@@ -106,6 +109,7 @@ impl Default for Parts {
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
             settings: Arc::new(|value| value),
+            config_refused: Arc::new(|_| None),
             after_migration: Vec::new(),
             routes: wiring::routes(),
             resumers: wiring::resumers(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
@@ -39,6 +40,8 @@ pub struct Counters {
     pub unauthenticated: AtomicU64,
     /// 429s.
     pub rate_limited: AtomicU64,
+    /// Non-essential work that was refused while not normal.
+    pub shed: AtomicU64,
 }
 
 /// What all services of one process share.
@@ -150,6 +153,7 @@ impl Service {
             None => slo::refused_elsewhere(self, kind),
         };
         refused.then(|| {
+            self.counters.shed.fetch_add(1, Relaxed);
             Refusal::unavailable("SHED", format!("degraded: {kind} is shed"), 1)
                 .details(json!({"kind": kind}))
         })

@@ -104,6 +104,7 @@ async fn status(svc: Arc<Service>, call: Call) -> Reply {
         "counters": {
             "unauthenticated": svc.counters.unauthenticated.load(Relaxed),
             "rate_limited": svc.counters.rate_limited.load(Relaxed),
+            "shed": svc.counters.shed.load(Relaxed),
         },
     });
     Reply::ok(&call.correlation_id, body)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 
-use super::config::Config;
+use super::config::{self, Config};
 use super::identity::users;
 use super::operations::Resumer;
 use super::service::Service;
@@ -108,6 +108,7 @@ pub type Task = fn(Arc<Service>) -> BoxFuture<'static, ()>;
 pub const TASKS: &[(&str, Task)] = &[
     ("", |svc| Box::pin(prune::run(svc))),
     ("", |svc| Box::pin(audit::sign_periodically(svc))),
+    ("api-gateway", |svc| Box::pin(config::follow::follow(svc))),
 ];
 
 #[cfg(test)]

@@ -35,6 +35,17 @@ pub enum StopError {
     Wait(#[from] io::Error),
 }
 
+/// How a file gets another content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Another file takes its name: it is the old one or the new one, never half of one.
+    Rename,
+    /// It is cut to nothing and written from the start.
+    InPlace,
+    /// It is deleted, and made again.
+    Anew,
+}
+
 /// A target that was started, and may have been stopped since.
 pub struct Instance {
     plan: Option<Plan>,
@@ -224,15 +235,34 @@ impl Instance {
         self.start_again().await
     }
 
-    /// Replaces the config file of the running target, in one rename.
+    /// Gives the config file of the running target another content, whatever it is worth.
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn edit_config(&mut self, config: Value) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&config).expect("a JSON value can be written");
-        write_atomically(&self.setup.config_file(), &text)?;
+    pub fn write_config(&self, text: &[u8], how: Writing) -> io::Result<()> {
+        let file = self.setup.config_file();
+        match how {
+            Writing::Rename => write_atomically(&file, text),
+            Writing::InPlace => std::fs::write(&file, text),
+            Writing::Anew => {
+                std::fs::remove_file(&file)?;
+                std::fs::write(&file, text)
+            }
+        }
+    }
+
+    /// The config that the file holds now, for the next start.
+    pub fn edited(&mut self, config: Value) {
         self.setup.config = config;
-        Ok(())
+    }
+
+    /// What its processes wrote to stderr so far.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn stderr(&self) -> io::Result<String> {
+        let bytes = std::fs::read(self.setup.stderr_log())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 

@@ -79,7 +79,7 @@ impl Setup {
         self.dir.join("config.json")
     }
 
-    fn stderr_log(&self) -> PathBuf {
+    pub(super) fn stderr_log(&self) -> PathBuf {
         self.dir.join("stderr.log")
     }
 }

@@ -19,7 +19,7 @@ pub use ask::{Answer, Ask, Exchange};
 pub use client::Client;
 pub use fleet::Fleet;
 pub use incident::{Incident, Incidents};
-pub use instance::{Instance, StopError};
+pub use instance::{Instance, StopError, Writing};
 pub use keys::{Credential, Keys};
 pub use launcher::{Launcher, Setup, StartError};
 pub use listening::Listening;

@@ -8,21 +8,27 @@ use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::lane::{LEAST_BOUND, PATIENCE, SESSIONS, THRESHOLD_MS, WINDOW_TURNS, thresholds};
+use super::lane::{LEAST_BOUND, PATIENCE, SESSIONS, WINDOW_TURNS, thresholds};
 use super::machine::Change;
-use super::timeline::{Batch, Event, Read, Speed, Step, Timeline, Turn};
+use super::timeline::{Batch, Event, Hanging, Read, Speed, Step, Timeline, Turn};
 use crate::base::Clock;
 use crate::base::json::merge;
 use crate::chaos::link::{Delay, Direction, Faults, Link};
-use crate::doubles::{Behaviour, Double};
+use crate::doubles::{Behaviour, Double, Point};
 use crate::target::{Ask, Client, Credential, Exchange, Instance};
 
 /// Between two looks at something awaited.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Events a page.
 const PAGE: usize = 1000;
+/// What is said in a turn, and in one that is slow among others.
+const TEXT: &str = "how late is it";
+const SLOW_TEXT: &str = "how late will it be";
+/// Quick turns under way at once, among slow ones.
+const AT_ONCE: usize = 4;
 /// How much the delay on the wire varies, to both sides.
 const WIRE_JITTER_MS: u64 = 20;
 
@@ -40,7 +46,7 @@ pub enum Went {
 /// A target, its model and what was seen of them.
 pub struct Cycle<'a> {
     pub(super) line: &'a mut Timeline,
-    instance: Instance,
+    pub(super) instance: Instance,
     pub(super) models: Double,
     link: Option<Link>,
     /// What a turn may take.
@@ -67,6 +73,7 @@ impl<'a> Cycle<'a> {
         models: Double,
         link: Option<Link>,
         clock: Clock,
+        threshold_ms: u64,
     ) -> Cycle<'a> {
         Cycle {
             line,
@@ -74,7 +81,7 @@ impl<'a> Cycle<'a> {
             instance,
             models,
             link,
-            threshold_ms: THRESHOLD_MS,
+            threshold_ms,
             injecting: false,
             clock,
             sessions: Vec::new(),
@@ -88,6 +95,16 @@ impl<'a> Cycle<'a> {
     /// What was seen so far.
     pub fn line(&self) -> &Timeline {
         self.line
+    }
+
+    /// Asks as an operator.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A session that has turns.
+    pub fn session(&self) -> &str {
+        &self.sessions[0]
     }
 
     /// Whether the last change of mode that was read was an entry.
@@ -109,6 +126,20 @@ impl<'a> Cycle<'a> {
                 link.faults(Faults::one_way(Direction::ToUpstream, delay));
             }
         }
+    }
+
+    /// Slows every turn from now on, and fails it in the end.
+    pub fn fail(&mut self) {
+        self.injecting = true;
+        self.models.behave(Behaviour {
+            fail: Some(503),
+            ..Behaviour::slow(self.injected_ms())
+        });
+    }
+
+    /// Has every turn take at least so long, whatever the limits are.
+    pub fn hold_each(&mut self, held_ms: u64) {
+        self.models.behave(Behaviour::slow(held_ms));
     }
 
     /// What a slow turn takes at least: a tenth more than it may.
@@ -144,17 +175,8 @@ impl<'a> Cycle<'a> {
     /// When the log cannot be read.
     pub async fn turns(&mut self, turns: usize, expect: Option<Change>) -> anyhow::Result<Went> {
         let speed = self.batch(turns).await;
-        let end_us = self.clock.now_us() + LEAST_BOUND.as_micros() as u64;
-        loop {
-            self.read().await?;
-            let open = self.sent.saturating_sub(self.sampled);
-            if open < WINDOW_TURNS as u64 && expect.is_none_or(|change| self.last == Some(change)) {
-                break;
-            }
-            if self.clock.now_us() > end_us {
-                return Ok(Went::Silent);
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
+        if self.events_of(WINDOW_TURNS as u64, expect).await? == Went::Silent {
+            return Ok(Went::Silent);
         }
         let wanted = if self.injecting {
             Speed::Slow
@@ -166,6 +188,22 @@ impl<'a> Cycle<'a> {
         } else {
             Went::Uncertain
         })
+    }
+
+    /// Reads until fewer turns than fill a window of this many are in none, and `expect` is there.
+    async fn events_of(&mut self, window: u64, expect: Option<Change>) -> anyhow::Result<Went> {
+        let end_us = self.clock.now_us() + LEAST_BOUND.as_micros() as u64;
+        loop {
+            self.read().await?;
+            let open = self.sent.saturating_sub(self.sampled);
+            if open < window && expect.is_none_or(|change| self.last == Some(change)) {
+                return Ok(Went::Clean);
+            }
+            if self.clock.now_us() > end_us {
+                return Ok(Went::Silent);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Turns until a change is read. It gives up after [`PATIENCE`] times `windows` windows full
@@ -212,19 +250,115 @@ impl<'a> Cycle<'a> {
     async fn batch(&mut self, turns: usize) -> Speed {
         let known = self.models.calls().len();
         let invoked_us = self.clock.now_us();
-        let asks = (0..turns).map(|turn| {
-            let session_id = &self.sessions[turn % self.sessions.len()];
-            let body = json!({"session_id": session_id, "input_text": "how late is it"});
-            self.client.send(Ask::post("api-gateway", "/v3/turn", body))
-        });
+        let asks = (0..turns).map(|turn| self.turn(turn % self.sessions.len(), TEXT));
         let answers = join_all(asks).await;
+        self.record(invoked_us, known, &answers)
+    }
+
+    /// Turns of two speeds at once, `slow` of them as slow as turns are while injected, then the
+    /// events until those of the one window that they fill are there, and `expect` too. The others
+    /// go [`AT_ONCE`] at a time, so that they stay quick.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn mixed(
+        &mut self,
+        (slow, slow_ms): (usize, u64),
+        turns: usize,
+        expect: Option<Change>,
+    ) -> anyhow::Result<Went> {
+        self.models.behave_by(move |request| {
+            let held = request["input_text"] == SLOW_TEXT;
+            Behaviour::slow(if held { slow_ms } else { 0 })
+        });
+        let (known, invoked_us) = (self.models.calls().len(), self.clock.now_us());
+        let held = join_all((0..slow).map(|turn| self.turn(turn, SLOW_TEXT)));
+        let others = self.sessions.len() - slow;
+        let quick = stream::iter(slow..turns).map(|turn| self.turn(slow + turn % others, TEXT));
+        let quick = quick.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+        let (mut answers, quick) = tokio::join!(held, quick);
+        answers.extend(quick);
+        self.record(invoked_us, known, &answers);
+        self.models.behave(Behaviour::default());
+        if self.events_of(turns as u64, expect).await? == Went::Silent {
+            return Ok(Went::Silent);
+        }
+        let thresholds = &self.instance.setup().config["slo"]["thresholds"];
+        let class = self
+            .line
+            .batches()
+            .last()
+            .and_then(|batch| batch.class(thresholds));
+        Ok(if class.is_some() {
+            Went::Clean
+        } else {
+            Went::Uncertain
+        })
+    }
+
+    /// Reads the log, without any turn, for this long.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn look_on(&mut self, time: Duration) -> anyhow::Result<()> {
+        let end_us = self.clock.now_us() + time.as_micros() as u64;
+        while self.clock.now_us() < end_us {
+            tokio::time::sleep(POLL_INTERVAL * 4).await;
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    /// Turns that the model holds, until the entry is read, at most `bound` long: true when it is.
+    /// They are never answered; the target is done with.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or the model did not get the turns.
+    pub async fn hang(&mut self, turns: usize, bound: Duration) -> anyhow::Result<bool> {
+        self.models.behave(Behaviour::hold(Point::Arrived));
+        let invoked_us = self.clock.now_us();
+        let (client, sessions) = (self.client.clone(), self.sessions.clone());
+        let asks = (0..turns).map(|turn| {
+            let body = json!({"session_id": sessions[turn % sessions.len()], "input_text": TEXT});
+            client.send(Ask::post("api-gateway", "/v3/turn", body).within(bound * 2))
+        });
+        let hanging = join_all(asks);
+        let models = self.models.clone();
+        let watch = async {
+            models.held(turns, LEAST_BOUND).await?;
+            self.line.push(Step::Hanging(Hanging {
+                invoked_us,
+                held: turns,
+                held_us: self.clock.now_us(),
+            }));
+            self.watch_for(Change::Entered, bound).await
+        };
+        tokio::select! {
+            entered = watch => entered,
+            _ = hanging => bail!("turns ended that the model held"),
+        }
+    }
+
+    fn turn(&self, session: usize, text: &'static str) -> impl Future<Output = Exchange> + use<> {
+        let body = json!({"session_id": self.sessions[session], "input_text": text});
+        let client = self.client.clone();
+        async move {
+            client
+                .send(Ask::post("api-gateway", "/v3/turn", body))
+                .await
+        }
+    }
+
+    /// A batch that is over, since the model had `known` calls, and how fast it certainly was.
+    fn record(&mut self, invoked_us: u64, known: usize, answers: &[Exchange]) -> Speed {
         let model_calls = self.models.calls().into_iter().skip(known);
         let batch = Batch {
             invoked_us,
             returned_us: self.clock.now_us(),
             turns: answers.iter().map(turn).collect(),
             model_calls: model_calls
-                .filter_map(|call| Some((call.at_us, call.committed_us?)))
+                .filter(|call| !call.probe)
+                .filter_map(|call| Some((call.at_us, call.committed_us.or(call.answered_us)?)))
                 .collect(),
             wire_delay_ms: if self.injecting && self.link.is_some() {
                 self.injected_ms()
@@ -233,7 +367,7 @@ impl<'a> Cycle<'a> {
             },
         };
         let speed = batch.speed(self.threshold_ms as f64);
-        self.sent += turns as u64;
+        self.sent += answers.len() as u64;
         self.line.push(Step::Batch(batch));
         speed
     }
@@ -348,5 +482,6 @@ fn turn(exchange: &Exchange) -> Turn {
         invoked_us: exchange.invoked_us,
         returned_us: exchange.returned_us,
         status: exchange.status(),
+        code: exchange.code().to_owned(),
     }
 }

@@ -87,6 +87,8 @@ impl Lane {
         );
         let (clock, incidents) = (self.setup.clock, self.setup.incidents.clone());
         let (from_us, slo) = (clock.now_us(), self.setup.config["slo"].clone());
+        let threshold_ms = slo["thresholds"]["total"]["p95"].as_u64();
+        let threshold_ms = threshold_ms.unwrap_or(THRESHOLD_MS);
         let instance = match self.launcher.start(self.setup).await {
             Ok(instance) => instance,
             Err(error) => {
@@ -102,7 +104,7 @@ impl Lane {
             ready_us: clock.now_us(),
             slo,
         });
-        let mut cycle = Cycle::over(line, instance, self.models, link, clock);
+        let mut cycle = Cycle::over(line, instance, self.models, link, clock, threshold_ms);
         cycle.open_sessions().await?;
         Ok(cycle)
     }

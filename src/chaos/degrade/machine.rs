@@ -175,7 +175,8 @@ pub fn step(state: State, class: Class, rules: Rules) -> Vec<(State, Option<Chan
 /// The states that what was seen leaves possible. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Possible {
-    rules: Rules,
+    /// More than one when it is not known by which a window was counted.
+    rules: Vec<Rules>,
     states: BTreeSet<State>,
 }
 
@@ -192,9 +193,14 @@ impl Possible {
     /// A target just started for the first time.
     pub fn start(rules: Rules) -> Possible {
         Possible {
-            rules,
+            rules: vec![rules],
             states: BTreeSet::from([State::START]),
         }
+    }
+
+    /// From now on each window is counted by one of these. The counts so far go on.
+    pub fn under(&mut self, rules: Vec<Rules>) {
+        self.rules = rules;
     }
 
     /// The states, in order.
@@ -228,8 +234,9 @@ impl Possible {
                 .iter()
                 .flat_map(|path| classes.iter().map(move |class| (path, *class)))
                 .flat_map(|((state, changes), class)| {
-                    step(*state, class, self.rules)
-                        .into_iter()
+                    self.rules
+                        .iter()
+                        .flat_map(move |rules| step(*state, class, *rules))
                         .map(|(next, change)| {
                             let mut changes = changes.clone();
                             changes.extend(change);
@@ -372,6 +379,28 @@ mod tests {
             .take(&classes("HHHH"), &[Change::Exited])
             .expect("then the fourth was healthy");
         assert_eq!(possible.states().count(), 1);
+    }
+
+    #[test]
+    fn other_rules_leave_the_counts_as_they_are() {
+        let four = Rules {
+            breach: Count::At(4),
+            ..LOCK
+        };
+        let mut possible = Possible::start(LOCK);
+        assert_eq!(possible.take(&classes("BB"), &[]), Ok(()));
+        possible.under(vec![LOCK, four]);
+        // Which of the two counted this window shows only by what it announced.
+        for (seen, after) in [
+            (vec![], Mode::Normal),
+            (vec![Change::Entered], Mode::Degraded),
+        ] {
+            let mut possible = possible.clone();
+            assert_eq!(possible.take(&classes("B"), &seen), Ok(()));
+            assert!(possible.states().all(|state| state.mode == after));
+        }
+        possible.under(vec![four]);
+        assert_eq!(possible.take(&classes("BB"), &[Change::Entered]), Ok(()));
     }
 
     #[test]

@@ -6,7 +6,10 @@
 
 pub mod absence;
 pub mod cycle;
+pub mod edits;
+pub mod in_force;
 pub mod lane;
+pub mod latency;
 pub mod machine;
 mod probes;
 pub mod timeline;
@@ -15,4 +18,4 @@ pub mod walk;
 pub use cycle::{Cycle, Went};
 pub use lane::{Injection, Lane};
 pub use machine::{Change, Class, Count, Mode, Possible, Rules, State};
-pub use timeline::{Batch, Event, Probe, Read, Step, Timeline, Turn, Work};
+pub use timeline::{Batch, Edit, Event, Probe, Read, Step, Timeline, Turn, Work};

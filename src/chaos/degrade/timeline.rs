@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// The target rounds what it measures to three digits, so that close to a threshold we do not
 /// know: this share of it, on both sides.
-const ROUNDING: f64 = 0.002;
+pub(super) const ROUNDING: f64 = 0.002;
 
 /// One turn as its client saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Turn {
     pub returned_us: Option<u64>,
     /// The status, 0 without an answer.
     pub status: u16,
+    /// `error.code` of a refusal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub code: String,
 }
 
 /// What the recorded times say of turns against a threshold.
@@ -60,8 +63,7 @@ impl Batch {
                 .model_calls
                 .iter()
                 .all(|(at, out)| out.saturating_sub(*at) as f64 >= over_us);
-        let served = self.turns.iter().all(|turn| turn.status == 200);
-        if !served || self.turns.is_empty() {
+        if !self.all_sampled() {
             // A refused turn may be no sample at all.
             Speed::Either
         } else if held || self.wire_delay_ms as f64 * 1e3 >= over_us {
@@ -194,6 +196,51 @@ pub struct Status {
     pub body: Value,
 }
 
+/// Turns that do not end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hanging {
+    /// Before the first was sent.
+    pub invoked_us: u64,
+    /// How many the model had when all had arrived there that would.
+    pub held: usize,
+    /// When that was.
+    pub held_us: u64,
+}
+
+/// A content of the config file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edit {
+    /// What it is called in messages.
+    pub name: String,
+    /// Before it was written.
+    pub invoked_us: u64,
+    /// When it was all there.
+    pub returned_us: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// The `slo` key of a content that is to be taken; none for one that is not.
+    pub slo: Option<Value>,
+    /// What a refusal has to name, in path or message.
+    pub names: String,
+    /// The process, if it still ran.
+    pub pid: Option<u32>,
+}
+
+/// Looks at `config.slo` of the gateway's `/status` until it was as awaited, or for long enough.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Effective {
+    /// When the first was sent.
+    pub invoked_us: u64,
+    /// When the last returned.
+    pub returned_us: u64,
+    /// How many there were.
+    pub looks: u32,
+    /// What the last one showed.
+    pub slo: Value,
+    /// The process, if it still ran.
+    pub pid: Option<u32>,
+}
+
 /// One thing that was seen or done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -220,6 +267,12 @@ pub enum Step {
     Probe(Probe),
     /// The status route.
     Status(Status),
+    /// Turns were sent that the model holds; none of them ends before the next batch does.
+    Hanging(Hanging),
+    /// The config file got another content.
+    Edit(Edit),
+    /// The config that the target says is in force.
+    Effective(Effective),
 }
 
 /// What was seen of one target, in order.
@@ -253,6 +306,45 @@ impl Timeline {
         })
     }
 
+    /// The contents of the config file, in order.
+    pub fn edits(&self) -> impl Iterator<Item = &Edit> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Edit(edit) => Some(edit),
+            _ => None,
+        })
+    }
+
+    /// Every event that was read, in order, and when the read was over.
+    pub fn events(&self) -> impl Iterator<Item = (&Event, u64)> {
+        let reads = self.steps.iter().filter_map(|step| match step {
+            Step::Read(read) => Some(read),
+            _ => None,
+        });
+        reads.flat_map(|read| read.events.iter().map(|event| (event, read.returned_us)))
+    }
+
+    /// What was seen up to the first event of this type, and nothing after it.
+    #[must_use]
+    pub fn up_to(&self, kind: &str) -> Timeline {
+        let mut line = Timeline::default();
+        for step in &self.steps {
+            let Step::Read(read) = step else {
+                line.steps.push(step.clone());
+                continue;
+            };
+            let mut read = read.clone();
+            let at = read.events.iter().position(|event| event.kind == kind);
+            if let Some(at) = at {
+                read.events.truncate(at + 1);
+            }
+            line.steps.push(Step::Read(read));
+            if at.is_some() {
+                break;
+            }
+        }
+        line
+    }
+
     /// The probes, in order.
     pub fn probes(&self) -> impl Iterator<Item = &Probe> {
         self.steps.iter().filter_map(|step| match step {
@@ -279,6 +371,7 @@ mod tests {
             invoked_us: 1000,
             returned_us: Some(1000 + took_ms * 1000),
             status: 200,
+            code: String::new(),
         };
         Batch {
             invoked_us: 1000,

@@ -3,9 +3,13 @@
 //!
 //! Windows are judged by times of the harness. Where those do not say, the window's own class
 //! counts: what a target does has to fit at least its own words.
+//!
+//! A batch that is alone in its window is read by its percentiles, any other only when all of its
+//! turns were slow or all were fast.
 
 use serde_json::Value;
 
+use super::in_force::{InForce, RulesOf};
 use super::machine::{DEFAULT_BREACH_WINDOWS, DEFAULT_RECOVER_WINDOWS};
 use super::timeline::{Batch, Probe, Read, Speed, Step, Timeline};
 use super::{Change, Class, Count, Possible, Rules, Work};
@@ -50,10 +54,18 @@ pub struct Walk {
     pub refused: u64,
     /// Probes served while normal.
     pub served: u64,
+    /// Windows whose class is certain and which the target calls something else.
+    pub misread: Vec<String>,
     possible: Possible,
+    /// What is in force, as the settings and their edits say.
+    pub in_force: InForce,
     /// What a turn may take, by the config that was in force.
     pub threshold_ms: f64,
     self_probe: bool,
+    /// Turns hang, and nothing else is under way: every sample is past its limit.
+    hanging: bool,
+    /// The class of the pending turns as one window, when they are one batch.
+    alone: Option<Class>,
     pending: Pending,
     /// Windows and changes since the last settling.
     fresh: Fresh,
@@ -98,6 +110,12 @@ struct Lag {
 impl Walk {
     /// Reads a timeline with these counts.
     pub fn read(line: &Timeline, rules: Rules) -> Walk {
+        Walk::follow(line, rules, &|_| rules)
+    }
+
+    /// Reads a timeline with the counts that its own settings give, edits included. `rules` are
+    /// those until it is started.
+    pub fn follow(line: &Timeline, rules: Rules, rules_of: RulesOf) -> Walk {
         let mut walk = Walk {
             violations: Vec::new(),
             undecided: Vec::new(),
@@ -107,15 +125,19 @@ impl Walk {
             fast_turns: 0,
             refused: 0,
             served: 0,
+            misread: Vec::new(),
             possible: Possible::start(rules),
+            in_force: InForce::default(),
             threshold_ms: f64::INFINITY,
             self_probe: true,
+            hanging: false,
+            alone: None,
             pending: Pending::default(),
             fresh: Fresh::default(),
             lag: Vec::new(),
         };
         for step in &line.steps {
-            walk.step(step);
+            walk.step(step, rules_of);
         }
         walk.settle();
         walk.end_lag();
@@ -148,15 +170,21 @@ impl Walk {
         batch.speed(self.threshold_ms)
     }
 
+    /// Whether a window of exactly these turns was certainly breached.
+    pub fn breached(&self, batch: &Batch) -> bool {
+        self.in_force.class(batch) == Some(Class::Breach)
+    }
+
     /// The story without the probes.
     pub fn windows(&self) -> String {
         self.story.replace(['x', 'o'], "")
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &Step, rules_of: RulesOf) {
         match step {
             Step::Started { slo, from_us, .. } => {
                 self.pending.earliest_us = *from_us;
+                self.in_force.started(slo, rules_of);
                 self.threshold_ms = slo["thresholds"]["total"]["p95"].as_f64().unwrap_or(8000.0);
                 self.self_probe = slo["self_probe"].as_bool().unwrap_or(true);
             }
@@ -177,13 +205,39 @@ impl Walk {
                 self.settle();
                 self.probe(probe);
             }
+            Step::Hanging(hanging) => {
+                self.settle();
+                self.hanging = self.pending.all() == 0;
+                self.pending.earliest_us = hanging.invoked_us;
+                self.pending.returned_us = hanging.held_us;
+            }
+            Step::Edit(edit) => {
+                self.settle();
+                self.in_force.edited(edit, rules_of);
+            }
+            Step::Effective(look) => self.in_force.looked(look),
             Step::Status(_) => {}
         }
     }
 
     fn batch(&mut self, batch: &Batch) {
+        self.in_force.batch();
+        let rules = self.in_force.rules();
+        if !rules.is_empty() {
+            self.possible.under(rules);
+        }
+        let certain = self.in_force.certain();
+        self.threshold_ms = self.in_force.threshold_ms().unwrap_or(self.threshold_ms);
+        self.hanging = false;
+        let free = self.pending.all() == 0;
+        self.alone = free.then(|| self.in_force.class(batch)).flatten();
         let turns = batch.turns.len() as u64;
-        match self.speed(batch) {
+        let speed = if certain {
+            self.speed(batch)
+        } else {
+            Speed::Either
+        };
+        match speed {
             Speed::Slow => {
                 self.slow_turns += turns;
                 self.pending.slow += turns;
@@ -255,14 +309,17 @@ impl Walk {
             Some("neutral") => vec![Class::Neutral],
             _ => vec![Class::Breach, Class::Healthy],
         };
-        let Pending {
-            slow, fast, either, ..
-        } = self.pending;
-        let known = samples(data) <= self.pending.all() && either == 0;
-        let (classes, letter) = if known && slow > 0 && fast == 0 {
-            (vec![Class::Breach], 'B')
-        } else if known && fast > 0 && slow == 0 {
-            (vec![Class::Healthy], 'H')
+        self.overfull(data);
+        let (classes, letter) = if let Some(class) = self.certain(samples(data)) {
+            if own != [class] {
+                self.misread.push(format!(
+                    "window {} after {:?}: got class {}, expected {class:?}",
+                    data["index"],
+                    brief(&self.story),
+                    data["class"],
+                ));
+            }
+            (vec![class], if class == Class::Breach { 'B' } else { 'H' })
         } else if self.pending.all() == 0 && !self.self_probe {
             // Nobody can have filled it.
             (vec![Class::Neutral], 'N')
@@ -272,6 +329,39 @@ impl Walk {
         };
         self.fresh.windows.push(classes);
         self.fresh.letters.push(letter);
+    }
+
+    /// In normal mode nobody but clients fills a window: one with more samples than there were
+    /// turns is misread.
+    fn overfull(&mut self, data: &Value) {
+        let fresh = &self.fresh;
+        let first = fresh.windows.is_empty() && fresh.changes.is_empty();
+        let (got, all) = (samples(data), self.pending.all());
+        if first && !self.hanging && self.possible.surely_serves() && got > all {
+            let index = &data["index"];
+            self.misread.push(format!(
+                "window {index}: got {got} samples, expected at most {all}"
+            ));
+        }
+    }
+
+    /// What a window of so many samples certainly is.
+    fn certain(&self, samples: u64) -> Option<Class> {
+        let Pending {
+            slow, fast, either, ..
+        } = self.pending;
+        let all = self.pending.all();
+        if self.hanging {
+            return Some(Class::Breach);
+        }
+        if samples == all && self.fresh.windows.is_empty() && self.alone.is_some() {
+            return self.alone;
+        }
+        match (samples <= all && either == 0, slow > 0, fast > 0) {
+            (true, true, false) => Some(Class::Breach),
+            (true, false, true) => Some(Class::Healthy),
+            _ => None,
+        }
     }
 
     fn change(&mut self, change: Change, data: &Value, read: &Read) {

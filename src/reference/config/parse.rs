@@ -8,6 +8,16 @@ use crate::reference::slo::shedding::KINDS;
 
 /// Objects whose keys are data: a given one replaces the default as a whole.
 const GIVEN_AS_A_WHOLE: &[&str] = &["slo.thresholds", "tools.risk"];
+/// The stages of a turn, as section 4 of the contract lists them.
+const STAGES: &[&str] = &[
+    "asr",
+    "memory_read",
+    "model",
+    "tool",
+    "memory_write",
+    "tts",
+    "total",
+];
 
 /// What is wrong with a config, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +140,10 @@ fn slo(config: &Config) -> Result<(), ConfigError> {
     }
     for (stage, limit) in &slo.thresholds {
         let path = format!("slo.thresholds.{stage}");
+        if !STAGES.contains(&stage.as_str()) {
+            // Samples would never have it: a limit that nothing can exceed is a slip of the pen.
+            return Err(complaint(path, format!("not one of {}", STAGES.join(", "))));
+        }
         for (name, ms) in [("p95", limit.p95), ("p99", limit.p99)] {
             if ms.is_some_and(|ms| !(ms.0.is_finite() && ms.0 > 0.0)) {
                 return Err(complaint(format!("{path}.{name}"), "has to be positive"));
@@ -236,6 +250,10 @@ mod tests {
             (
                 json!({"slo": {"thresholds": {"total": {"p50": 1}}}}),
                 "slo.thresholds.total.p50",
+            ),
+            (
+                json!({"slo": {"thresholds": {"totl": {"p95": 1}}}}),
+                "slo.thresholds.totl",
             ),
             (json!({"slo": {"shed": ["turns"]}}), "slo.shed"),
             (

@@ -67,6 +67,29 @@ impl Process {
         }
     }
 
+    /// Replaces the `slo` key of the file, and waits until it is in force.
+    async fn edit(&self, dir: &Path, slo: &Value) {
+        let file = dir.join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        config["slo"] = slo.clone();
+        std::fs::write(&file, config.to_string()).unwrap();
+        let thresholds = |config: &Value| config["thresholds"].clone();
+        let in_force = async {
+            loop {
+                let shown = &self.get("/status").await["config"]["slo"];
+                if thresholds(shown) == thresholds(slo)
+                    && shown["breach_windows"] == slo["breach_windows"]
+                {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), in_force)
+            .await
+            .unwrap();
+    }
+
     fn url(&self, service: &str, path: &str) -> String {
         format!(
             "{}{path}",
@@ -221,6 +244,38 @@ async fn without_a_breach_a_restart_is_normal() {
         process.events().await.last().unwrap(),
         "slo.degrade.entered"
     );
+    process.running.stop().await;
+}
+
+#[tokio::test]
+async fn an_edit_takes_effect_with_the_next_window_and_the_count_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut slo = by_count();
+    slo["breach_windows"] = json!(9);
+    let process = Process::start(dir.path(), slo.clone()).await;
+    process.window(200).await;
+    let count = async || process.get("/v3/slo/status").await["consecutive_breach"].clone();
+    slo["thresholds"] = json!({"total": {"p95": 100}});
+    process.edit(dir.path(), &slo).await;
+    process.window(200).await;
+    assert_eq!(count().await, 0, "the open window had the old threshold");
+    process.window(200).await;
+    assert_eq!(count().await, 1);
+    slo["breach_windows"] = json!(2);
+    process.edit(dir.path(), &slo).await;
+    process.window(200).await;
+    assert_eq!(count().await, 2, "the open window had the old N");
+    process.window(200).await;
+    let status = process.get("/v3/slo/status").await;
+    assert_eq!(status["current_mode"], "degraded", "{status}");
+    assert_eq!(status["config_generation"], 3);
+    slo["thresholds"] = json!({"total": {"p95": 300}});
+    process.edit(dir.path(), &slo).await;
+    process.window(200).await;
+    process.window(200).await;
+    let status = process.get("/v3/slo/status").await;
+    assert_eq!(status["current_mode"], "recovering", "{status}");
+    assert_eq!(status["config_generation"], 4);
     process.running.stop().await;
 }
 
