@@ -3,6 +3,7 @@
 
 pub mod ask;
 pub mod client;
+pub mod command;
 mod disk;
 pub mod incident;
 pub mod instance;
@@ -16,6 +17,7 @@ pub mod tools;
 
 pub use ask::{Answer, Ask, Exchange};
 pub use client::Client;
+pub use command::Ran;
 pub use incident::{Incident, Incidents};
 pub use instance::{Instance, StopError};
 pub use keys::{Credential, Keys};
