@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod baselines;
 mod boot;
+mod bundle;
 mod durability;
 mod fences;
 mod idempotency;
@@ -45,6 +46,7 @@ pub struct May {
 /// All mutants, by subject.
 const SUBJECTS: &[&[Mutant]] = &[
     audit::MUTANTS,
+    bundle::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
     idempotency::MUTANTS,
