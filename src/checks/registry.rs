@@ -171,6 +171,11 @@ pub const CHECKS: &[Check] = &[
         super::audit::audit_chain_present
     ),
     check!(
+        "bundle-manifest-signed",
+        "src/checks/audit/bundle_manifest_signed.rs",
+        super::audit::bundle_manifest_signed
+    ),
+    check!(
         "replay-provenance",
         "src/checks/audit/replay_provenance.rs",
         super::audit::replay_provenance

@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod baselines;
 mod boot;
+mod bundle;
 mod durability;
 mod fences;
 mod idempotency;
@@ -51,6 +52,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     auth::MUTANTS,
     audit::MUTANTS,
     replay::MUTANTS,
+    bundle::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
     tasks::MUTANTS,

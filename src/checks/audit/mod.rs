@@ -2,6 +2,7 @@
 //! reading chains over HTTP and from the database.
 
 pub mod audit_chain_present;
+pub mod bundle_manifest_signed;
 pub mod cross_service_trace;
 pub mod replay_provenance;
 pub mod stored;
