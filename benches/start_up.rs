@@ -64,6 +64,7 @@ fn setup(dir: &std::path::Path) -> Setup {
         .collect();
     Setup {
         dir: dir.to_owned(),
+        data: Setup::data(dir),
         config: json!({
             "services": ports,
             "auth": {"key_file": Setup::key_file(dir)},

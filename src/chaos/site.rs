@@ -140,8 +140,10 @@ impl Site {
         let mut config = self.base_config(&dir);
         merge(&mut config, &patch);
         let seed = self.seed.child(&format!("target {number}"));
+        let data = Setup::data(&dir);
         Setup {
             dir,
+            data,
             config,
             args: Vec::new(),
             env: BTreeMap::new(),

@@ -4,12 +4,14 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::block_on;
 use super::exit::{Exit, Stop};
 use crate::mutants::{self, nulls, wire};
+use crate::reference::wiring::SERVICES;
 use crate::reference::{self, OpenError, Options, Parts, ServeError};
 
 /// Example: sonia-gate serve --data /tmp/sonia --config sonia-config.json
@@ -22,6 +24,9 @@ pub(super) struct Arguments {
     /// The config file
     #[arg(long, value_name = "FILE", required_unless_present = "migrate_to")]
     config: Option<PathBuf>,
+    /// Host only this service (repeatable); the others are found by services.NAME.url
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(SERVICES))]
+    service: Vec<String>,
     /// End when stdin closes
     #[arg(long)]
     with_parent: bool,
@@ -63,6 +68,7 @@ async fn serve(arguments: &Arguments, parts: Parts) -> Result<Exit, Stop> {
     options.env = std::env::vars()
         .filter(|(name, _)| name.starts_with("SONIA_"))
         .collect();
+    options.services.clone_from(&arguments.service);
     options.with_parent = arguments.with_parent;
     options.lines = Arc::new(say);
     match reference::serve(options, parts).await {
@@ -113,7 +119,11 @@ fn unknown(kind: &str, name: &str) -> Stop {
 fn frozen(arguments: &Arguments) -> Result<Parts, Stop> {
     let open = || {
         std::fs::create_dir_all(&arguments.data)?;
-        nulls::Frozen::open(arguments.data.join("frozen.json"))
+        // Processes that share a directory keep their answers apart.
+        let name = [&["frozen".to_owned()], &*arguments.service]
+            .concat()
+            .join("-");
+        nulls::Frozen::open(arguments.data.join(format!("{name}.json")))
     };
     let kept = open().map_err(|error| {
         Stop::usage(

@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod audit;
 pub mod checkpoint;
+pub mod dead_letters;
 pub mod effects;
 pub mod events;
 pub mod merkle;
@@ -11,6 +12,7 @@ pub mod note;
 #[cfg(test)]
 mod samples;
 pub mod slo;
+pub mod trace;
 pub mod users;
 
 pub use answers::{
@@ -19,9 +21,11 @@ pub use answers::{
 };
 pub use audit::{AuditEntry, Export, Flaw, Proof, verify_entries, verify_export};
 pub use checkpoint::{Checkpoint, Consistency, Signed};
+pub use dead_letters::{DeadLetter, DeadLetters, Rehearsed, Replayed};
 pub use effects::{Effect, effects};
 pub use events::Event;
 pub use slo::SloStatus;
+pub use trace::Trace;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -15,8 +15,10 @@ use super::answers::{
 };
 use super::audit::Export;
 use super::checkpoint::{Consistency, Signed};
+use super::dead_letters::{DeadLetters, Rehearsed, Replayed};
 use super::events::{ClosedWindow, Event, Events};
 use super::slo::SloStatus;
+use super::trace::Trace;
 use super::users::{KeyRotated, UserCreated, UserRevoked};
 
 fn samples() -> BTreeMap<String, Value> {
@@ -81,6 +83,10 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "audit-checkpoint" => whole::<Body<Signed>>(body),
         "audit-consistency" => whole::<Body<Consistency>>(body),
         "audit-export" | "audit-export-signed" => whole::<Body<Export>>(body),
+        "audit-trace" => whole::<Body<Trace>>(body),
+        "dead-letters" => whole::<Body<DeadLetters>>(body),
+        "dead-letter-replay" | "dead-letter-replay-failed" => whole::<Body<Replayed>>(body),
+        "dead-letter-dry-run" => whole::<Body<Rehearsed>>(body),
         "user-create" => whole::<Body<UserCreated>>(body),
         "user-rotate-key" => whole::<Body<KeyRotated>>(body),
         "user-delete" => whole::<Body<UserRevoked>>(body),

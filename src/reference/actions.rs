@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, named_params};
 use serde_json::{Value, json};
 
+use crate::reference::dead_letters::{self, Failed, Source};
 use crate::reference::decisions::{self, Decision, Draft, Kind, Verb, Verdict};
 use crate::reference::execution::{self, Execution};
 use crate::reference::ids;
@@ -204,6 +205,7 @@ async fn plan_and_run(svc: Arc<Service>, call: Call, request: Request) -> Reply 
         let resource = Some(Kind::Action.resource(&action.id));
         Ok(mutation::Decision {
             operation,
+            origin: None,
             action: None,
             resource,
             value: detail,
@@ -232,6 +234,7 @@ async fn plan_and_run(svc: Arc<Service>, call: Call, request: Request) -> Reply 
 async fn run(svc: &Arc<Service>, execution: Execution, resumed: bool) -> Reply {
     let outcome = execution::execute(svc, &execution, resumed).await;
     let correlation_id = &execution.origin.correlation_id;
+    let letters = svc.config().dead_letters.max;
     mutation::finish(
         svc,
         &execution.operation_id,
@@ -249,6 +252,10 @@ async fn run(svc: &Arc<Service>, execution: Execution, resumed: bool) -> Reply {
             let action = find(tx.sql(), id)?.ok_or_else(|| {
                 StoreError::Refused(format!("operation {}: no {id}", operation.id))
             })?;
+            let session = Some(action.session_id.clone());
+            if let Some(failed) = Failed::of(operation, &outcome, (Source::Action, id), session) {
+                dead_letters::add(tx, &failed, letters)?;
+            }
             let done = Done::new(201, json!({"action": action.view(tx.now())}))
                 .on(Kind::Action.resource(id))
                 .action("action.execute");

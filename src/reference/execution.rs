@@ -86,6 +86,7 @@ pub async fn execute(svc: &Service, execution: &Execution, resumed: bool) -> Out
         operation_id: execution.operation_id.clone(),
         correlation_id: origin.correlation_id.clone(),
         causal_parent: execution.causal_parent.clone(),
+        replay_generation: origin.replay_generation,
         on_behalf_of: Some(OnBehalfOf {
             service_token: svc.shared.identity.service_token().to_owned(),
             actor: format!("{};{}", origin.actor_id, origin.actor_role),

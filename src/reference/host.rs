@@ -23,7 +23,8 @@ use super::parts::{AtStop, Parts};
 use super::service::{Counters, Restored, Service, Shared};
 use super::slo;
 use super::store::{
-    OpenError, Opened, Opening, StoreError, Verify, inspect, migrate_down, open, schema,
+    OpenError, Opened, Opening, StoreError, Verify, inspect, inspect_shared, migrate_down, open,
+    schema,
 };
 use super::time::Offset;
 use super::web::{Front, listen};
@@ -44,6 +45,9 @@ pub struct Options {
     pub config_file: PathBuf,
     /// The environment.
     pub env: BTreeMap<String, String>,
+    /// The services that this process hosts; none named: all. The others are found by their
+    /// `services.NAME.url`.
+    pub services: Vec<String>,
     /// End when stdin closes.
     pub with_parent: bool,
     /// The listening line and the ready line.
@@ -57,6 +61,7 @@ impl Options {
             data_dir: data_dir.into(),
             config_file: config_file.into(),
             env: BTreeMap::new(),
+            services: Vec::new(),
             with_parent: false,
             lines: Arc::new(|_| {}),
         }
@@ -74,6 +79,9 @@ pub enum ServeError {
         /// What is wrong, and where in it.
         error: ConfigError,
     },
+    /// A service that is to be hosted.
+    #[error("no service {0}")]
+    NoService(String),
     /// The data directory.
     #[error("{path}: {source}")]
     DataDir {
@@ -162,12 +170,13 @@ impl Running {
     }
 }
 
-/// Starts all services: returns when they are ready.
+/// Starts the services of this process: returns when they are ready.
 ///
 /// # Errors
 /// See [`ServeError`].
 pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError> {
     let mut parts = parts;
+    let hosted = hosted(&options)?;
     let live = LiveConfig::load(&options.config_file, parts.settings.clone()).map_err(|error| {
         ServeError::Config {
             file: options.config_file.clone(),
@@ -181,12 +190,12 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     });
     let parts = Arc::new(parts);
     let data_dir = data_dir(&options.data_dir)?;
-    inspect_all(&data_dir)?;
+    inspect_all(&data_dir, &hosted)?;
     let identity_db = data_dir.join(&config.auth.identity_db);
-    inspect(&identity_db, super::identity::NEWEST)?;
+    inspect_shared(&identity_db, super::identity::NEWEST)?;
     let identity = identity(&options, &data_dir, &config, &parts)?;
     let audit_key = audit_key(&options, &config)?;
-    let bound = bind(&config).await?;
+    let bound = bind(&config, &hosted).await?;
     let databases = SERVICES
         .iter()
         .map(|name| ((*name).to_owned(), data_dir.join(format!("{name}.db"))))
@@ -203,9 +212,9 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let (fronts, servers) = open_fronts(bound, &parts, &stopped);
     let listening = (parts.announce)(listening).await;
     (options.lines)(&listening);
-    let services = open_all(&shared, &parts, &config).await?;
+    let services = open_all(&shared, &parts, &config, &hosted).await?;
     restore(&services, &shared, &config).await?;
-    let mut tasks = vec![slo(&services, &shared).await?];
+    let mut tasks = Vec::from_iter(slo(&services, &shared).await?);
     for service in &services {
         if service.audit_broken().is_none() {
             operations::resume(service, &parts.resumers).await?;
@@ -233,7 +242,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
 /// # Errors
 /// See [`OpenError`].
 pub fn migrate_to_v46(data_dir: &Path) -> Result<(), OpenError> {
-    inspect_all(data_dir)?;
+    inspect_all(data_dir, SERVICES)?;
     for name in SERVICES {
         let path = data_dir.join(format!("{name}.db"));
         if path.exists() {
@@ -243,9 +252,20 @@ pub fn migrate_to_v46(data_dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Looks at every database before any is changed.
-fn inspect_all(data_dir: &Path) -> Result<(), OpenError> {
-    SERVICES
+/// What this process hosts, in the order in which it is bound.
+fn hosted(options: &Options) -> Result<Vec<&'static str>, ServeError> {
+    let named = &options.services;
+    if let Some(name) = named.iter().find(|name| !SERVICES.contains(&name.as_str())) {
+        return Err(ServeError::NoService(name.clone()));
+    }
+    let is_hosted = |service: &&str| named.is_empty() || named.iter().any(|name| name == service);
+    Ok(SERVICES.iter().copied().filter(is_hosted).collect())
+}
+
+/// Looks at every database of these services before any is changed. Those of other processes are
+/// theirs to look at.
+fn inspect_all(data_dir: &Path, services: &[&str]) -> Result<(), OpenError> {
+    services
         .iter()
         .try_for_each(|name| inspect(&data_dir.join(format!("{name}.db")), schema::newest(name)))
 }
@@ -290,9 +310,9 @@ fn beside_config(options: &Options, file: &str) -> PathBuf {
 
 type Bound = (&'static str, SocketAddr, TcpListener);
 
-async fn bind(config: &Config) -> Result<Vec<Bound>, ServeError> {
+async fn bind(config: &Config, hosted: &[&'static str]) -> Result<Vec<Bound>, ServeError> {
     let mut bound = Vec::new();
-    for &service in SERVICES {
+    for &service in hosted {
         let at = &config.services[service];
         let address = format!("{}:{}", at.host, at.port);
         let wrong = |source| ServeError::Bind {
@@ -306,16 +326,19 @@ async fn bind(config: &Config) -> Result<Vec<Bound>, ServeError> {
     Ok(bound)
 }
 
-/// A configured URL goes before the address that was bound.
+/// A configured URL goes before the address that was bound, and that before the configured one.
 fn peers(config: &Config, bound: &[Bound]) -> BTreeMap<String, String> {
-    let url = |(name, address, _): &Bound| {
-        let configured = config.services[*name].url.clone();
-        (
-            (*name).to_owned(),
-            configured.unwrap_or_else(|| format!("http://{address}")),
-        )
+    let url = |name: &&'static str| {
+        let at = &config.services[*name];
+        let here = bound.iter().find(|(service, ..)| service == name);
+        let address = match here {
+            Some((_, address, _)) => address.to_string(),
+            None => format!("{}:{}", at.host, at.port),
+        };
+        let url = at.url.clone().unwrap_or(format!("http://{address}"));
+        ((*name).to_owned(), url)
     };
-    bound.iter().map(url).collect()
+    SERVICES.iter().map(url).collect()
 }
 
 /// Before the databases are open the services listen, and answer that they are starting.
@@ -343,11 +366,16 @@ fn listening(
         .iter()
         .map(|(name, address, _)| (*name, format!("http://{address}")))
         .collect();
-    let chains: BTreeMap<_, _> = databases
-        .keys()
-        .map(|name| (name, audit_key.map(|key| key.verifier(name))))
+    let hosted = databases
+        .iter()
+        .filter(|(name, _)| services.contains_key(name.as_str()));
+    let chains: BTreeMap<_, _> = hosted
+        .clone()
+        .map(|(name, _)| (name, audit_key.map(|key| key.verifier(name))))
         .collect();
-    let mut databases = databases.clone();
+    let mut databases: BTreeMap<_, _> = hosted
+        .map(|(name, path)| (name.clone(), path.clone()))
+        .collect();
     databases.insert("identity".to_owned(), identity.to_owned());
     json!({
         "event": "listening",
@@ -364,6 +392,7 @@ async fn open_all(
     shared: &Arc<Shared>,
     parts: &Arc<Parts>,
     config: &Config,
+    hosted: &[&'static str],
 ) -> Result<Vec<Arc<Service>>, ServeError> {
     let opening = |name: &&'static str| {
         let own = parts
@@ -381,7 +410,7 @@ async fn open_all(
             clock: parts.clock.clone(),
         })
     };
-    let opened = try_join_all(SERVICES.iter().map(opening)).await?;
+    let opened = try_join_all(hosted.iter().map(opening)).await?;
     // Peers are on loopback or configured by name: no proxy of the environment is to step between.
     let client = reqwest::Client::builder().no_proxy().build();
     let http = client.map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -398,7 +427,7 @@ async fn open_all(
             shared: shared.clone(),
         })
     };
-    Ok(SERVICES.iter().zip(opened).map(service).collect())
+    Ok(hosted.iter().zip(opened).map(service).collect())
 }
 
 /// What has to hold of a chain before anything is appended to it.
@@ -422,20 +451,17 @@ async fn restore(
 ) -> Result<(), ServeError> {
     let mut trace = Vec::new();
     for stage in STAGES {
-        let begun = Instant::now();
         let owner = services
             .iter()
             .find(|service| service.name == stage.service);
-        let rows = match owner {
-            Some(owner) => {
-                let (config, now, count) = (config.clone(), owner.now(), stage.count);
-                owner
-                    .store
-                    .read(move |conn| count(conn, &config, now))
-                    .await?
-            }
-            None => 0,
-        };
+        // The stages of another process are in its own trace.
+        let Some(owner) = owner else { continue };
+        let begun = Instant::now();
+        let (config, now, count) = (config.clone(), owner.now(), stage.count);
+        let rows = owner
+            .store
+            .read(move |conn| count(conn, &config, now))
+            .await?;
         let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
         tracing::info!(stage = stage.name, rows, "restored");
         trace.push(Restored {
@@ -450,15 +476,20 @@ async fn restore(
     Ok(())
 }
 
-/// Restores the SLO machine and starts its clock.
-async fn slo(services: &[Arc<Service>], shared: &Shared) -> Result<JoinHandle<()>, ServeError> {
+/// Restores the SLO machine and starts its clock, where the gateway is.
+async fn slo(
+    services: &[Arc<Service>],
+    shared: &Shared,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
     let gateway = services
         .iter()
         .find(|service| service.name == "api-gateway");
-    let gateway = gateway.expect("there is a gateway among the services");
+    let Some(gateway) = gateway else {
+        return Ok(None);
+    };
     let slo = slo::restore(gateway).await?;
     shared.set_slo(slo.clone());
-    Ok(slo.start())
+    Ok(Some(slo.start()))
 }
 
 /// Ends the process when whoever started it is gone: stdin is closed then, however it went.

@@ -21,6 +21,8 @@ pub struct Outbound {
     pub correlation_id: String,
     /// `chain/seq/hash` of the committed audit entry that precedes the call.
     pub causal_parent: String,
+    /// Sent as `X-Replay-Generation` unless it is 0.
+    pub replay_generation: i64,
     /// Token and `actor_id;role` when the callee is a service of the stack.
     pub on_behalf_of: Option<OnBehalfOf>,
     /// The body.
@@ -59,6 +61,9 @@ impl Outbound {
             .header("x-correlation-id", &self.correlation_id)
             .header("x-causal-parent", &self.causal_parent)
             .json(&self.body);
+        if self.replay_generation > 0 {
+            request = request.header("x-replay-generation", self.replay_generation);
+        }
         if let Some(person) = &self.on_behalf_of {
             request = request
                 .header("x-service-token", &person.service_token)
@@ -151,6 +156,7 @@ mod tests {
             operation_id: "op_000000000001".into(),
             correlation_id: "c-1".into(),
             causal_parent: "api-gateway/0/ab".into(),
+            replay_generation: 0,
             on_behalf_of: None,
             body: json!({}),
             timeout: Duration::from_secs(5),

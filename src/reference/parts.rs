@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
+use super::dead_letters::{self, Provenance};
 use super::decisions::{Decisions, Durable};
 use super::identity::door::{Door, Guarded};
 use super::identity::{Identity, IdentityError, Source};
@@ -57,6 +58,8 @@ pub struct Parts {
     pub permit: Arc<dyn Permit>,
     /// How an idempotency key is claimed and settled.
     pub claims: Arc<dyn Claims>,
+    /// Who and where from, for everything that the replay of a dead letter leaves behind.
+    pub provenance: Provenance,
     /// What is done when the store fails.
     pub store_failed: StoreFailed,
     /// The step function of the SLO machine.
@@ -88,6 +91,7 @@ impl Default for Parts {
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),
             claims: Arc::new(DurableClaims),
+            provenance: Arc::new(dead_letters::original),
             store_failed: Arc::new(|_, _| Box::pin(std::future::ready(None))),
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),

@@ -11,7 +11,7 @@ use super::audit::{AuditKey, Break};
 use super::config::{Config, LiveConfig};
 use super::identity::Identity;
 use super::parts::Parts;
-use super::slo::Slo;
+use super::slo::{self, Slo};
 use super::store::Store;
 use super::time::Timestamp;
 use super::web::Refusal;
@@ -49,7 +49,7 @@ pub struct Shared {
     pub identity: Identity,
     /// Base URL of each service, in this process or another.
     pub peers: BTreeMap<String, String>,
-    /// Database file of each service.
+    /// Database file of each service, in this process or another.
     pub databases: BTreeMap<String, PathBuf>,
     /// What signs checkpoints and bundles, if anything does.
     pub audit_key: Option<AuditKey>,
@@ -137,7 +137,7 @@ impl Service {
         self.shared.peers.get(name).map_or("", String::as_str)
     }
 
-    /// The SLO machine; it is there before the first request is.
+    /// The SLO machine, where the gateway is hosted; it is there before the first request is.
     pub fn slo(&self) -> Option<&Slo> {
         self.shared.slo.get()
     }
@@ -145,7 +145,10 @@ impl Service {
     /// The refusal of a piece of non-essential work (`vision_frame`, `memory_write_low`), if it is
     /// refused just now.
     pub fn shed(&self, kind: &str) -> Option<Refusal> {
-        let refused = self.slo().is_some_and(|slo| slo.refuses(kind));
+        let refused = match self.slo() {
+            Some(slo) => slo.refuses(kind),
+            None => slo::refused_elsewhere(self, kind),
+        };
         refused.then(|| {
             Refusal::unavailable("SHED", format!("degraded: {kind} is shed"), 1)
                 .details(json!({"kind": kind}))

@@ -12,8 +12,8 @@ use super::service::Service;
 use super::time::Timestamp;
 use super::web::Row;
 use super::{
-    actions, audit, confirmations, eva_os, events, memory, openapi, openclaw, prune, sessions, slo,
-    status, tasks, turns, vision,
+    actions, audit, confirmations, dead_letters, eva_os, events, memory, openapi, openclaw, prune,
+    sessions, slo, status, tasks, trace, turns, vision,
 };
 
 /// The services, in the order in which they are bound.
@@ -34,12 +34,14 @@ pub fn routes() -> Vec<Row> {
         events::routes(),
         slo::routes(),
         audit::routes(),
+        trace::routes(),
         memory::routes(),
         users::routes(),
         vision::routes(),
         turns::routes(),
         confirmations::routes(),
         actions::routes(),
+        dead_letters::routes(),
         openclaw::routes(),
         eva_os::routes(),
         tasks::routes(),
@@ -91,6 +93,7 @@ pub fn resumers() -> Vec<Resumer> {
         turns::resumers(),
         confirmations::resumers(),
         actions::resumers(),
+        dead_letters::resumers(),
         users::resumers(),
         openclaw::resumers(),
         eva_os::resumers(),

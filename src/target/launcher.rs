@@ -36,9 +36,10 @@ pub struct Launcher {
 /// What one target is started with.
 #[derive(Clone)]
 pub struct Setup {
-    /// A folder of its own: `config.json`, `keys.json`, `audit-key.pem`, `stderr.log` and `data/`
-    /// go here.
+    /// A folder of its own: `config.json`, `keys.json`, `audit-key.pem` and `stderr.log` go here.
     pub dir: PathBuf,
+    /// The data directory: `data/` in that folder, unless several processes share one.
+    pub data: PathBuf,
     /// The complete config.
     pub config: Value,
     /// Arguments after those of the specification.
@@ -68,7 +69,7 @@ impl Setup {
         dir.join("audit-key.pem")
     }
 
-    /// The data directory.
+    /// The data directory of a process on its own.
     #[must_use]
     pub fn data(dir: &Path) -> PathBuf {
         dir.join("data")
@@ -226,8 +227,8 @@ pub(super) async fn spawn(plan: &Plan, setup: &Setup) -> Result<Running, StartEr
 }
 
 async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Running, StartError> {
-    let data = Setup::data(&setup.dir);
-    std::fs::create_dir_all(&data).map_err(|source| StartError::Files {
+    let data = &setup.data;
+    std::fs::create_dir_all(data).map_err(|source| StartError::Files {
         path: data.clone(),
         source,
     })?;
@@ -235,7 +236,7 @@ async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Running, StartE
     command
         .arg("serve")
         .arg("--data")
-        .arg(&data)
+        .arg(data)
         .arg("--config")
         .arg(setup.config_file());
     command

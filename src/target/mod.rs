@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod client;
 mod disk;
+pub mod fleet;
 pub mod incident;
 pub mod instance;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod tools;
 
 pub use ask::{Answer, Ask, Exchange};
 pub use client::Client;
+pub use fleet::Fleet;
 pub use incident::{Incident, Incidents};
 pub use instance::{Instance, StopError};
 pub use keys::{Credential, Keys};

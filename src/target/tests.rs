@@ -42,6 +42,7 @@ fn fake(behaviour: &str, url: &str) -> Fake {
     ]);
     let setup = Setup {
         dir: dir.path().to_owned(),
+        data: Setup::data(dir.path()),
         config: json!({"a": 1}),
         args: Vec::new(),
         env,
@@ -304,4 +305,35 @@ async fn no_answer_is_a_result_with_its_reason() {
         nobody.error.as_deref(),
         Some("the target names no service eva-os")
     );
+}
+
+#[tokio::test]
+async fn a_fleet_is_talked_to_like_one_and_each_process_is_killed_alone() {
+    let first = fake("", "http://127.0.0.1:1");
+    let second = fake("", "http://127.0.0.1:2");
+    let setups = [("api-gateway", &first), ("eva-os", &second)].map(|(service, fake)| {
+        let mut setup = fake.setup.clone();
+        setup.data = first.setup.data.clone();
+        setup
+            .env
+            .insert("FAKE_SERVICE".to_owned(), service.to_owned());
+        setup
+    });
+    let mut fleet = launcher().start_fleet(setups.to_vec()).await.unwrap();
+    let services = fleet.listening().services.clone();
+    assert_eq!(services["api-gateway"], "http://127.0.0.1:1");
+    assert_eq!(services["eva-os"], "http://127.0.0.1:2");
+    let pids: Vec<_> = fleet.members().iter().map(Instance::pid).collect();
+    fleet.kill("eva-os").await.unwrap();
+    assert_eq!(fleet.members()[0].pid(), pids[0]);
+    assert_eq!(fleet.members()[1].pid(), None);
+    assert!(fleet.kill("openclaw").await.is_err());
+    fleet.start_again("eva-os").await.unwrap();
+    assert!(
+        fleet.members()[1]
+            .pid()
+            .is_some_and(|pid| Some(pid) != pids[1])
+    );
+    assert_eq!(fleet.listening().services, services);
+    assert_eq!(first.incidents.all(), Vec::new());
 }

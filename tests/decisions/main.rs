@@ -7,9 +7,11 @@
 )]
 
 mod backend;
+mod dead_letters;
 mod keys;
 mod levers;
 mod races;
 mod resume;
 mod samples;
+mod traces;
 mod world;

@@ -51,7 +51,7 @@ fn alike(at: &str, got: &Value, wanted: &Value) {
     }
 }
 
-fn check(name: &str, got: &Answer) {
+pub(crate) fn check(name: &str, got: &Answer) {
     let wanted = &sample(name)["answer"];
     assert_eq!(json!(got.status), wanted["status"], "{name}: {}", got.body);
     for (header, value) in wanted["headers"].as_object().unwrap() {

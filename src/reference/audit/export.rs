@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<Row> {
 }
 
 /// An entry of a chain.
-const ENTRY: &[Field] = &[
+pub(in crate::reference) const ENTRY: &[Field] = &[
     Field::text("chain"),
     Field::count("seq"),
     Field::text("ts"),

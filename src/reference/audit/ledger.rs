@@ -96,6 +96,19 @@ impl Ledger {
         key: Option<&AuditKey>,
         range: Range,
     ) -> rusqlite::Result<Checked<(Tree, Segment)>> {
+        self.select(conn, key, |entry, so_far| range.holds(entry.seq, so_far))
+    }
+
+    /// The same, with the entries that `wanted` picks; it is told how many it has picked so far.
+    ///
+    /// # Errors
+    /// When the database cannot be read at all just now.
+    pub fn select(
+        &self,
+        conn: &Connection,
+        key: Option<&AuditKey>,
+        wanted: impl Fn(&Entry, usize) -> bool,
+    ) -> rusqlite::Result<Checked<(Tree, Segment)>> {
         // Read before the entries are: what is kept meanwhile may be longer than this snapshot.
         let kept = match self.kept(key) {
             Ok(kept) => kept,
@@ -105,7 +118,7 @@ impl Ledger {
         let found = each(conn, &*self.rule, &self.chain, |entry| {
             let leaf = leaf(&entry).ok_or(Reason::Hash)?;
             tree.push(&leaf);
-            if range.holds(entry.seq, entries.len()) {
+            if wanted(&entry, entries.len()) {
                 entries.push(entry);
             }
             Ok(())

@@ -19,6 +19,7 @@ mod witness;
 use serde::{Deserialize, Serialize};
 
 pub use append::{append, last};
+pub(in crate::reference) use export::ENTRY;
 pub use chain::{ChainRule, GENESIS, Sha256Chain};
 pub use checkpoint::{Checkpoint, Keeper, KeptFile};
 pub use ledger::{Ledger, Range, Sealed};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{AuditKey, Break, Checked, Ledger, Range, Reason, Sealed, Segment, segment};
+use super::{AuditKey, Break, Checked, Entry, Ledger, Range, Reason, Sealed, Segment, segment};
 use crate::reference::service::Service;
 use crate::reference::store::{Readers, StoreError};
 use crate::reference::web::Refusal;
@@ -82,6 +82,23 @@ impl Source {
             segment,
             checkpoint: None,
         })
+    }
+
+    /// The entries that `wanted` picks, of the whole chain verified. Nothing is signed.
+    ///
+    /// # Errors
+    /// As [`Source::segment`].
+    pub async fn select(
+        &self,
+        wanted: impl Fn(&Entry) -> bool + Send + 'static,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let (svc, ledger) = (self.svc.clone(), self.ledger.clone());
+        let read = self.readers.read(move |conn| {
+            let key = svc.shared.audit_key.as_ref();
+            ledger.select(conn, key, |entry, _| wanted(entry))
+        });
+        let (_, segment) = self.clean(read.await)?;
+        Ok(segment.entries)
     }
 
     /// The whole chain verified, with a fresh checkpoint that is kept.

@@ -25,6 +25,7 @@ pub struct Config {
     pub tools: Tools,
     pub idempotency: Idempotency,
     pub operations: Operations,
+    pub dead_letters: DeadLetters,
     pub vision: Vision,
     pub slo: Slo,
     pub store: StoreKeys,
@@ -145,6 +146,13 @@ pub struct Operations {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct DeadLetters {
+    /// Past it the oldest resolved letters go first, then the oldest open ones.
+    pub max: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Vision {
     pub buffer_frames: u64,
 }
@@ -225,6 +233,17 @@ const RISKS: &[(&str, &str)] = &[
     ("system.shutdown", "blocked"),
 ];
 
+fn addresses() -> BTreeMap<String, Address> {
+    let address = |port| Address {
+        host: "127.0.0.1".to_owned(),
+        port,
+        url: None,
+    };
+    let all = PORTS.iter();
+    all.map(|(name, port)| ((*name).to_owned(), address(*port)))
+        .collect()
+}
+
 impl Default for Auth {
     fn default() -> Self {
         Self {
@@ -239,16 +258,8 @@ impl Default for Auth {
 
 impl Default for Config {
     fn default() -> Self {
-        let address = |port| Address {
-            host: "127.0.0.1".to_owned(),
-            port,
-            url: None,
-        };
         Self {
-            services: PORTS
-                .iter()
-                .map(|(name, port)| ((*name).to_owned(), address(*port)))
-                .collect(),
+            services: addresses(),
             backends: Backends {
                 models: Models {
                     url: "http://127.0.0.1:7110".to_owned(),
@@ -292,6 +303,7 @@ impl Default for Config {
                 retry_ms: 50,
                 give_up_ms: 60_000,
             },
+            dead_letters: DeadLetters { max: 1000 },
             vision: Vision { buffer_frames: 32 },
             slo: Slo::default(),
             store: StoreKeys {

@@ -107,6 +107,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.audit.checkpoint_every == 0 {
         return Err(complaint("audit.checkpoint_every", "has to be positive"));
     }
+    if config.dead_letters.max == 0 {
+        return Err(complaint("dead_letters.max", "has to be positive"));
+    }
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
     }
@@ -220,6 +223,7 @@ mod tests {
                 "audit.checkpoint_every",
             ),
             (json!({"audit": {"key_file": 7}}), "audit.key_file"),
+            (json!({"dead_letters": {"max": 0}}), "dead_letters.max"),
             (json!({"slo": {"min_samples": 0}}), "slo.min_samples"),
             (
                 json!({"slo": {"thresholds": {"total": {"p95": 2, "p99": 1}}}}),

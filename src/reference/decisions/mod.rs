@@ -8,6 +8,6 @@ mod settle;
 mod table;
 
 pub use rules::{Decisions, Durable};
-pub use says::{ACTOR, EXECUTION, Verb, says};
+pub use says::{ACTOR, EXECUTION, FAULT, Verb, says};
 pub use settle::{Kind, approve, carry_out, deny, reissue, resumer};
 pub use table::{Ask, Decision, Draft, OPEN, Verdict, find, mark, mint, pending};

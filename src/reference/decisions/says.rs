@@ -19,7 +19,8 @@ pub const EXECUTION: &[Field] = &[
     Field::object("error", FAULT).or_null(),
 ];
 
-const FAULT: &[Field] = &[Field::text("code"), Field::text("message")];
+/// What a tool said went wrong.
+pub const FAULT: &[Field] = &[Field::text("code"), Field::text("message")];
 
 const DECIDED: &[Field] = &[
     Field::word("verdict", &["approved", "denied"]),

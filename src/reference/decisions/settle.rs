@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::table::{self, Ask, Decision, Verdict};
 use crate::reference::actions;
+use crate::reference::dead_letters::{self, Failed, Source};
 use crate::reference::execution::{self, Execution};
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done, Refused};
@@ -62,6 +63,15 @@ impl Kind {
     /// What audit entries call it.
     pub fn resource(self, id: &str) -> String {
         format!("{}/{id}", self.name())
+    }
+
+    /// What a dead letter of it names as its source; eva-os keeps none.
+    fn source(self) -> Option<Source> {
+        match self {
+            Self::Confirmation => Some(Source::Confirmation),
+            Self::Action => Some(Source::Action),
+            Self::Approval => None,
+        }
     }
 
     fn find(self, tx: &Tx<'_>, id: &str) -> Result<Option<Decision>, StoreError> {
@@ -203,6 +213,7 @@ pub async fn approve(
                 fence_token: Some(decision.fence),
                 detail: json!({"tool_name": decision.tool_name, "args": decision.args}),
             },
+            origin: None,
             action: None,
             resource: Some(kind.resource(&decision.id)),
             value: decision,
@@ -227,11 +238,12 @@ pub async fn carry_out(
 ) -> Reply {
     let outcome = execution::execute(svc, execution, resumed).await;
     let correlation_id = &execution.origin.correlation_id;
+    let letters = svc.config().dead_letters.max;
     mutation::finish(
         svc,
         &execution.operation_id,
         correlation_id,
-        move |tx, operation| conclude(tx, kind, operation, &outcome),
+        move |tx, operation| conclude(tx, kind, operation, &outcome, letters),
     )
     .await
 }
@@ -241,6 +253,7 @@ fn conclude(
     kind: Kind,
     operation: &Operation,
     outcome: &Outcome,
+    letters: u64,
 ) -> Result<Done, StoreError> {
     let id = operation.decision_id.as_deref().unwrap_or_default();
     let decision = kind
@@ -252,6 +265,17 @@ fn conclude(
         let correlation_id = &operation.origin.correlation_id;
         actions::finish(tx, id, outcome.status(), &execution, correlation_id)?;
         body["state"] = json!(outcome.status());
+    }
+    let failed = kind.source().and_then(|source| {
+        Failed::of(
+            operation,
+            outcome,
+            (source, id),
+            decision.session_id.clone(),
+        )
+    });
+    if let Some(failed) = failed {
+        dead_letters::add(tx, &failed, letters)?;
     }
     let done = Done::new(200, body)
         .on(kind.resource(id))

@@ -156,6 +156,7 @@ fn decide(
             fence_token: None,
             detail,
         },
+        origin: None,
         action: None,
         resource: Some(format!("user/{}", planned.actor_id)),
         value: planned,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::commit::{Request, store_failed};
 use super::{Done, Refused, is_stored};
-use crate::reference::audit::{Link, Outcome};
+use crate::reference::audit::{Link, Origin, Outcome};
 use crate::reference::operations::{self, NewOperation, Operation, State};
 use crate::reference::service::Service;
 use crate::reference::store::{StoreError, Tx};
@@ -15,6 +15,8 @@ use crate::reference::web::{Call, Refusal, Reply, with_ok};
 pub struct Decision<T> {
     /// The operation to be carried out.
     pub operation: NewOperation,
+    /// Who and where from, when that is not the call's own.
+    pub origin: Option<Origin>,
     /// What the audit entry calls the decision, when that is not the route's action.
     pub action: Option<String>,
     /// What the audit entry says it is about, when that is more than the call knew.
@@ -69,7 +71,7 @@ fn open<T>(
     decision: Decision<T>,
 ) -> Result<Begun<T>, StoreError> {
     let call = &request.call;
-    let origin = call.origin();
+    let origin = decision.origin.unwrap_or_else(|| call.origin());
     let action = decision.action.as_deref().unwrap_or(call.action);
     let resource = decision.resource.as_deref().unwrap_or(&call.resource);
     let link = tx.audit(origin.draft(action, resource, Outcome::Ok))?;

@@ -28,6 +28,7 @@ fn route(leave: Arc<AtomicBool>) -> Row {
                 let (action, resource) = (Some("test.decide".to_owned()), None);
                 Ok(Decision {
                     operation,
+                    origin: None,
                     action,
                     resource,
                     value: (),

@@ -26,6 +26,8 @@ pub(super) struct Run<'a> {
     pub correlation_id: &'a str,
     /// The committed entry that precedes the call.
     pub causal_parent: &'a str,
+    /// 0 for a first run, n for the n-th replay.
+    pub replay_generation: i64,
 }
 
 /// Runs the tool. After a crash (`resumed`) a backend that does not honour keys is not called again:
@@ -48,6 +50,7 @@ pub(super) async fn run(
         operation_id: run.operation_id.to_owned(),
         correlation_id: run.correlation_id.to_owned(),
         causal_parent: run.causal_parent.to_owned(),
+        replay_generation: run.replay_generation,
         on_behalf_of: None,
         body: json!({
             "operation_id": run.operation_id, "tool_name": run.tool_name, "args": run.args,

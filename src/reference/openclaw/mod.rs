@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 pub use permit::{Ask, DecisionRef, ISSUERS, IssuersWord, Permit, Ruling};
 
+use crate::reference::audit::Origin;
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done, Refused};
 use crate::reference::operations::{self, NewOperation, Operation, Resumer};
@@ -75,9 +76,10 @@ pub fn resumers() -> Vec<Resumer> {
         resume: Arc::new(|svc, operation| {
             Box::pin(async move {
                 let parent = operation.link.clone().unwrap_or_default();
-                let correlation_id = operation.origin.correlation_id.clone();
-                let (id, detail) = (operation.id, operation.detail);
-                run(&svc, &id, &detail, &correlation_id, &parent, true).await;
+                let Operation {
+                    id, detail, origin, ..
+                } = operation;
+                run(&svc, &id, &detail, &origin, &parent, true).await;
             })
         }),
     }]
@@ -166,6 +168,7 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
         };
         Ok(mutation::Decision {
             operation,
+            origin: None,
             action: None,
             resource: None,
             value: detail,
@@ -179,7 +182,7 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
                 &svc,
                 &operation_id,
                 &begun.value,
-                &call.correlation_id,
+                &call.origin(),
                 &parent,
                 false,
             )
@@ -283,11 +286,12 @@ async fn permit_ask(
     asked: &Asked,
 ) -> Result<Ask, Refused> {
     let decision = asked.decision.clone();
+    let replay_generation = call.replay_generation;
     let consumed = match decision.clone() {
         None => false,
         Some(DecisionRef { issuer, id, .. }) => {
             svc.store
-                .read(move |sql| permit::consumed(sql, &issuer, &id))
+                .read(move |sql| permit::consumed(sql, &issuer, &id, replay_generation))
                 .await?
         }
     };
@@ -298,6 +302,7 @@ async fn permit_ask(
     Ok(Ask {
         from_service: call.from_service,
         operation_id: operation_id.to_owned(),
+        replay_generation,
         tool_name: asked.tool_name.clone(),
         args: asked.args.clone(),
         issuer_database: svc.shared.databases.get(issuer).filter(|_| known).cloned(),
@@ -324,10 +329,11 @@ async fn run(
     svc: &Arc<Service>,
     operation_id: &str,
     detail: &Value,
-    correlation_id: &str,
+    origin: &Origin,
     causal_parent: &str,
     resumed: bool,
 ) -> Reply {
+    let correlation_id = &origin.correlation_id;
     let call = backend::Run {
         operation_id,
         tool_name: detail["tool_name"].as_str().unwrap_or_default(),
@@ -335,6 +341,7 @@ async fn run(
         timeout_ms: detail["timeout_ms"].as_u64(),
         correlation_id,
         causal_parent,
+        replay_generation: origin.replay_generation,
     };
     let outcome = backend::run(&svc.http, &svc.config(), &call, resumed).await;
     let reply = mutation::finish(svc, operation_id, correlation_id, move |_, operation| {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params, params};
 use serde_json::Value;
 
 use crate::reference::store::{StoreError, Tx};
@@ -25,13 +25,15 @@ pub struct Ask {
     pub from_service: bool,
     /// The operation of the caller, which is the issuer's too.
     pub operation_id: String,
+    /// 0 for a first run, n for the n-th replay of its dead letter.
+    pub replay_generation: i64,
     /// The tool.
     pub tool_name: String,
     /// Its arguments.
     pub args: Value,
     /// The decision that the caller names.
     pub decision: Option<DecisionRef>,
-    /// Whether that decision has let a tool run before.
+    /// Whether that decision has let a tool run before, in this generation.
     pub consumed: bool,
     /// The database of the decision's issuer, if it is one of [`ISSUERS`].
     pub issuer_database: Option<PathBuf>,
@@ -88,7 +90,8 @@ impl Permit for IssuersWord {
                 return Ok(Ruling::Invalid);
             };
             let (decision, operation_id) = (decision.clone(), ask.operation_id.clone());
-            let read = move || won(&path, &decision, &operation_id);
+            let generation = ask.replay_generation;
+            let read = move || won(&path, &decision, &operation_id, generation);
             let found = tokio::task::spawn_blocking(read)
                 .await
                 .map_err(|broken| StoreError::Unavailable(broken.to_string()))??;
@@ -107,10 +110,12 @@ impl Permit for IssuersWord {
             return Ok(false);
         };
         let changed = tx.sql().execute(
-            "INSERT INTO consumed_decisions (issuer, decision_id, fence_token, operation_id)
-             VALUES (:issuer, :id, :fence, :operation) ON CONFLICT DO NOTHING",
+            "INSERT INTO consumed_decisions
+               (issuer, decision_id, replay_generation, fence_token, operation_id)
+             VALUES (:issuer, :id, :generation, :fence, :operation) ON CONFLICT DO NOTHING",
             named_params! {
                 ":issuer": decision.issuer, ":id": decision.id,
+                ":generation": ask.replay_generation,
                 ":fence": decision.fence_token, ":operation": ask.operation_id,
             },
         )?;
@@ -118,12 +123,13 @@ impl Permit for IssuersWord {
     }
 }
 
-/// Tool and arguments of a decision that was approved under that fence and whose operation is still
-/// to be carried out.
+/// Tool and arguments of a decision that was approved under that fence and whose operation, of this
+/// generation, is still to be carried out: only a replay that the issuer has begun is one.
 fn won(
     issuer: &Path,
     decision: &DecisionRef,
     operation_id: &str,
+    generation: i64,
 ) -> Result<Option<(String, Value)>, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = Connection::open_with_flags(issuer, flags)?;
@@ -132,9 +138,11 @@ fn won(
         .query_row(
             "SELECT d.tool_name, d.args FROM operations o JOIN decisions d ON d.id = o.decision_id
              WHERE o.id = :operation AND o.state = 'pending' AND o.fence_token = :fence
-               AND d.id = :id AND d.state = 'approved' AND d.fence = :fence",
+               AND d.id = :id AND d.state = 'approved' AND d.fence = :fence
+               AND json_extract(o.context, '$.replay_generation') = :generation",
             named_params! {
                 ":operation": operation_id, ":id": decision.id, ":fence": decision.fence_token,
+                ":generation": generation,
             },
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
@@ -145,11 +153,18 @@ fn won(
     Ok(Some((tool, serde_json::from_str(&args)?)))
 }
 
-/// Whether that decision has let a tool run already.
-pub(super) fn consumed(sql: &Connection, issuer: &str, id: &str) -> rusqlite::Result<bool> {
-    let mut found = sql
-        .prepare_cached("SELECT 1 FROM consumed_decisions WHERE issuer = ? AND decision_id = ?")?;
-    found.exists([issuer, id])
+/// Whether that decision has let a tool run already, in this generation.
+pub(super) fn consumed(
+    sql: &Connection,
+    issuer: &str,
+    id: &str,
+    generation: i64,
+) -> rusqlite::Result<bool> {
+    let mut found = sql.prepare_cached(
+        "SELECT 1 FROM consumed_decisions WHERE issuer = ? AND decision_id = ?
+           AND replay_generation = ?",
+    )?;
+    found.exists(params![issuer, id, generation])
 }
 
 #[cfg(test)]
@@ -162,12 +177,15 @@ mod tests {
         let path = dir.path().join("api-gateway.db");
         let sql = Connection::open(&path).unwrap();
         sql.execute_batch(
-            r#"CREATE TABLE operations (id, state, decision_id, fence_token);
+            r#"CREATE TABLE operations (id, state, decision_id, fence_token, context);
                CREATE TABLE decisions (id, state, fence, tool_name, args);
                INSERT INTO decisions VALUES ('cnf_1', 'approved', 41, 'file.write', '{"a":1,"b":2}'),
                  ('cnf_2', 'pending', 42, 'file.write', '{}'), ('cnf_3', 'approved', 43, 'file.write', '{}');
-               INSERT INTO operations VALUES ('op_1', 'pending', 'cnf_1', 41),
-                 ('op_2', 'pending', 'cnf_2', 42), ('op_3', 'done', 'cnf_3', 43);"#,
+               INSERT INTO operations VALUES
+                 ('op_1', 'pending', 'cnf_1', 41, '{"replay_generation":0}'),
+                 ('op_2', 'pending', 'cnf_2', 42, '{"replay_generation":0}'),
+                 ('op_3', 'done', 'cnf_3', 43, '{"replay_generation":0}'),
+                 ('op_4', 'pending', 'cnf_3', 43, '{"replay_generation":2}');"#,
         )
         .unwrap();
         (dir, path)
@@ -177,6 +195,7 @@ mod tests {
         Ask {
             from_service: true,
             operation_id: "op_1".into(),
+            replay_generation: 0,
             tool_name: "file.write".into(),
             args: json!({"b": 2, "a": 1}),
             decision: Some(DecisionRef {
@@ -242,5 +261,19 @@ mod tests {
             (ask.operation_id, ask.decision) = ("op_3".into(), named("cnf_3", 43));
         };
         assert_eq!(rule(carried_out).await, Ruling::Invalid);
+    }
+
+    #[tokio::test]
+    async fn a_replay_runs_in_the_generation_that_its_issuer_has_begun() {
+        let replay = |generation: i64| {
+            rule(move |ask| {
+                (ask.operation_id, ask.decision) = ("op_4".into(), named("cnf_3", 43));
+                (ask.args, ask.replay_generation) = (json!({}), generation);
+            })
+        };
+        assert_eq!(replay(2).await, Ruling::Granted);
+        for other in [0, 1, 3] {
+            assert_eq!(replay(other).await, Ruling::Invalid, "{other}");
+        }
     }
 }

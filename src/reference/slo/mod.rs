@@ -14,6 +14,7 @@
 //! ```
 
 mod connect;
+mod elsewhere;
 pub mod feed;
 pub mod machine;
 mod operation;
@@ -25,6 +26,7 @@ mod ticker;
 pub mod window;
 
 pub use connect::{restore, routes};
+pub use elsewhere::refused_elsewhere;
 pub use feed::Slo;
 pub use operation::Operation;
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{StoreError, is_lock};
-pub use open::{OpenError, Opened, Opening, Verify, inspect, migrate_down, open};
+pub use open::{OpenError, Opened, Opening, Verify, inspect, inspect_shared, migrate_down, open};
 pub use readers::Readers;
 pub use tx::Tx;
 

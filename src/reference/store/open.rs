@@ -176,13 +176,24 @@ fn try_connect(opening: &Opening) -> Result<Ready, Trouble> {
 /// # Errors
 /// See [`OpenError`]; whatever else stands in the way (a lock, say) is left to [`open`].
 pub fn inspect(path: &Path, newest: usize) -> Result<(), OpenError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    look(path, newest, !Path::new(&log).exists())
+}
+
+/// The same for a database without a log that another process may be writing just now.
+///
+/// # Errors
+/// See [`inspect`].
+pub fn inspect_shared(path: &Path, newest: usize) -> Result<(), OpenError> {
+    look(path, newest, false)
+}
+
+fn look(path: &Path, newest: usize, alone: bool) -> Result<(), OpenError> {
     if !path.exists() {
         return Ok(());
     }
     let look = || -> Result<(), Trouble> {
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let alone = !Path::new(&log).exists();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let conn = Connection::open_with_flags(uri(path, alone), flags)?;
         Ok(schema::refuse_newer(&conn, newest)?)

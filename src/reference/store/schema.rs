@@ -19,6 +19,7 @@ const SERVICES: &[(&str, &[&str])] = &[
             include_str!("sql/slo.sql"),
             include_str!("sql/decisions.sql"),
             include_str!("sql/actions.sql"),
+            include_str!("sql/dead_letters.sql"),
         ],
     ),
     ("memory-engine", &[include_str!("sql/memories.sql")]),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::reference::audit::Origin;
+use crate::reference::dead_letters::{self, Failed, Source};
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done};
 use crate::reference::operations::{NewOperation, Operation, Resumer};
@@ -136,6 +137,7 @@ async fn turn(svc: Arc<Service>, call: Call) -> Reply {
         let resource = Some(resource(&detail));
         Ok(mutation::Decision {
             operation,
+            origin: None,
             action: None,
             resource,
             value: detail,
@@ -246,12 +248,17 @@ async fn complete(
     } = turn.detail.clone();
     let about = resource(&turn.detail);
     let correlation_id = &turn.origin.correlation_id;
+    let failed = failed(turn, &plan, &tool_calls);
+    let letters = svc.config().dead_letters.max;
     mutation::finish(
         svc,
         &turn.operation_id,
         correlation_id,
         move |tx, operation| {
             sessions::count_turn(tx, &session_id)?;
+            for failed in &failed {
+                dead_letters::add(tx, failed, letters)?;
+            }
             let event = json!({
                 "turn_id": turn_id, "session_id": session_id, "tool_calls": tool_calls.len(),
             });
@@ -271,6 +278,27 @@ async fn complete(
         },
     )
     .await
+}
+
+/// The calls of a turn that have failed.
+fn failed(turn: &Turn, plan: &Plan, tool_calls: &[Value]) -> Vec<Failed> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let calls = tool_calls.iter().filter(|call| call["status"] == "failed");
+    calls
+        .map(|call| Failed {
+            source: Source::Turn,
+            source_id: turn.detail.turn_id.clone(),
+            session_id: Some(turn.detail.session_id.clone()),
+            tool_name: text(&call["tool_name"]),
+            args: call["args"].clone(),
+            decision: None,
+            code: text(&call["error"]["code"]),
+            message: text(&call["error"]["message"]),
+            correlation_id: turn.origin.correlation_id.clone(),
+            causal_parent: plan.causal_parent.clone(),
+            operation_id: text(&call["operation_id"]),
+        })
+        .collect()
 }
 
 async fn fail(svc: &Arc<Service>, turn: &Turn, failure: Failure) -> Reply {

@@ -19,6 +19,7 @@ pub(super) async fn ask(svc: &Service, turn: &Turn) -> Result<Value, Failure> {
         operation_id: turn.operation_id.clone(),
         correlation_id: turn.origin.correlation_id.clone(),
         causal_parent: turn.causal_parent.clone(),
+        replay_generation: turn.origin.replay_generation,
         on_behalf_of: None,
         body: json!({
             "turn_id": detail.turn_id,

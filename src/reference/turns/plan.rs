@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) decision: Value,
     steps: Vec<Step>,
     /// The committed entry that precedes the tool calls.
-    causal_parent: String,
+    pub(super) causal_parent: String,
 }
 
 /// One tool call of a plan.

@@ -91,6 +91,8 @@ pub struct Call {
     pub key: Option<IdempotencyKey>,
     /// `X-Causal-Parent`, from a service.
     pub causal_parent: Option<String>,
+    /// `X-Replay-Generation`, from a service; 0 for what is no replay.
+    pub replay_generation: i64,
     /// What an audit entry calls this.
     pub action: &'static str,
     /// What an audit entry says it is done to.
@@ -118,6 +120,7 @@ impl Call {
             fence_header: None,
             key: None,
             causal_parent: None,
+            replay_generation: 0,
             action: "",
             resource: String::new(),
         }
@@ -189,7 +192,7 @@ impl Call {
             correlation_id: self.correlation_id.clone(),
             request_id: self.request_id.clone(),
             causal_parent: self.causal_parent.clone(),
-            replay_generation: 0,
+            replay_generation: self.replay_generation,
             payload_sha256: canonical_sha256(&self.body),
         }
     }

@@ -59,6 +59,15 @@ pub(super) fn causal_parent(headers: &HeaderMap) -> Option<String> {
     right.then(|| text.to_owned())
 }
 
+/// The number of `X-Replay-Generation`; 0 for anything else.
+pub(super) fn replay_generation(headers: &HeaderMap) -> i64 {
+    let text = headers
+        .get("x-replay-generation")
+        .and_then(|value| value.to_str().ok());
+    let number = text.and_then(|text| text.parse().ok());
+    number.filter(|number| *number > 0).unwrap_or(0)
+}
+
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
     let mut all = headers.get_all(name).iter();
     let Some(first) = all.next() else {

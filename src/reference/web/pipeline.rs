@@ -155,6 +155,7 @@ async fn identify(
             call.from_service = known.from_service;
             if call.from_service {
                 call.causal_parent = headers::causal_parent(&intake.head.headers);
+                call.replay_generation = headers::replay_generation(&intake.head.headers);
             }
             Ok(())
         }
