@@ -19,9 +19,9 @@ mod witness;
 use serde::{Deserialize, Serialize};
 
 pub use append::{append, last};
-pub(in crate::reference) use export::ENTRY;
 pub use chain::{ChainRule, GENESIS, Sha256Chain};
 pub use checkpoint::{Checkpoint, Keeper, KeptFile};
+pub(in crate::reference) use export::ENTRY;
 pub use ledger::{Ledger, Range, Sealed};
 pub use merkle::{Hash, Tree};
 pub use periodic::sign_periodically;
