@@ -176,6 +176,11 @@ pub const CHECKS: &[Check] = &[
         super::policy::approval_race_safe
     ),
     check!(
+        "task-mutation-serial",
+        "src/checks/policy/task_mutation_serial.rs",
+        super::policy::task_mutation_serial
+    ),
+    check!(
         "idempotency-store-durable",
         "src/checks/policy/idempotency_store_durable.rs",
         super::policy::idempotency_store_durable

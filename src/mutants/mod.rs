@@ -13,6 +13,7 @@ pub mod levers;
 pub mod nulls;
 mod slo;
 mod storms;
+mod tasks;
 mod tasks_routes;
 pub mod wire;
 
@@ -49,6 +50,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     audit::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
+    tasks::MUTANTS,
     idempotency::MUTANTS,
     slo::MUTANTS,
     durability::MUTANTS,

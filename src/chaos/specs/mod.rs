@@ -1,10 +1,11 @@
-//! Sequential specifications: what one decision, one idempotency key, one register may do, as pure
-//! steps for [`super::linear::check`]. They know the contract's words and no HTTP; who builds a
-//! history translates answers into outputs.
+//! Sequential specifications: what one decision, one idempotency key, one task, one register may
+//! do, as pure steps for [`super::linear::check`]. They know the contract's words and no HTTP; who
+//! builds a history translates answers into outputs.
 
 pub mod confirmation;
 pub mod idempotency;
 pub mod register;
+pub mod task;
 
 /// What the caller's clock says of a time to live while an operation was under way.
 ///

@@ -3,4 +3,5 @@
 pub mod approval_race_safe;
 pub mod fence_token_enforcement;
 pub mod idempotency_store_durable;
+pub mod task_mutation_serial;
 pub mod tasks_endpoint;
