@@ -186,6 +186,11 @@ pub const CHECKS: &[Check] = &[
         super::policy::idempotency_store_durable
     ),
     check!(
+        "restart-ordering-strict",
+        "src/checks/durability/restart_ordering_strict.rs",
+        super::durability::restart_ordering_strict
+    ),
+    check!(
         "fence-token-enforcement",
         "src/checks/policy/fence_token_enforcement.rs",
         super::policy::fence_token_enforcement

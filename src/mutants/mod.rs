@@ -11,6 +11,7 @@ mod fences;
 mod idempotency;
 pub mod levers;
 pub mod nulls;
+mod restart;
 mod slo;
 mod storms;
 mod tasks;
@@ -54,6 +55,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     idempotency::MUTANTS,
     slo::MUTANTS,
     durability::MUTANTS,
+    restart::MUTANTS,
     tasks_routes::MUTANTS,
     boot::MUTANTS,
     storms::MUTANTS,

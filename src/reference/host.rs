@@ -408,6 +408,7 @@ async fn open_all(
             chain: parts.chain.clone(),
             verify: verify(shared, parts, name),
             clock: parts.clock.clone(),
+            group_end: parts.group_end.clone(),
         })
     };
     let opened = try_join_all(hosted.iter().map(opening)).await?;

@@ -17,6 +17,7 @@ use super::operations::Resumer;
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
+use super::store::{CommitFirst, GroupEnd};
 use super::time::{Clock, SystemClock, Timestamp};
 use super::web::{Call, Reply, Row};
 use super::wiring;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub door: Arc<dyn Door>,
     /// Link and digest of an audit entry, for append and verification alike.
     pub chain: Arc<dyn ChainRule>,
+    /// When the callers of a transaction are told.
+    pub group_end: Arc<dyn GroupEnd>,
     /// Where the last checkpoint of a chain is kept, and what it forbids.
     pub keeper: Arc<dyn Keeper>,
     /// How a decision is claimed, and which fence it carries.
@@ -87,6 +90,7 @@ impl Default for Parts {
             load_identity: Arc::new(Identity::load),
             door: Arc::new(Guarded),
             chain: Arc::new(Sha256Chain),
+            group_end: Arc::new(CommitFirst),
             keeper: Arc::new(KeptFile),
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),

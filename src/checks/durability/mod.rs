@@ -2,6 +2,7 @@
 
 pub mod approvals_restore;
 pub mod confirmation_restore;
+pub mod restart_ordering_strict;
 pub mod session_restore;
 pub mod standing;
 pub mod tasks_persist;

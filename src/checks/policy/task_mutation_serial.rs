@@ -29,6 +29,8 @@ pub use drive::drive;
 const STATES: u64 = 200_000;
 /// Violations that are written out; the rest is counted.
 const VIOLATIONS_SHOWN: usize = 20;
+/// Winners of one version that are named.
+const WINNERS_SHOWN: usize = 3;
 /// The confidence of the bound in the detail line.
 const CONFIDENCE: f64 = 0.95;
 
@@ -90,8 +92,6 @@ impl Round {
 pub struct Kill {
     /// Just before the signal was sent.
     pub signal_us: u64,
-    /// When the process was gone.
-    pub gone_us: u64,
     /// When the next one was ready; none if it never was.
     pub ready_us: Option<u64>,
 }
@@ -189,13 +189,18 @@ fn violations(round: &Round, seen: &Evidence, undecided: &mut Vec<String>) -> Ve
         .collect()
 }
 
-/// Only a KILL may leave a request without an answer.
+/// Only a KILL in the middle of the race may leave a request without an answer.
 fn judge_silence(round: &Round, seen: &Evidence, found: &mut Vec<String>) {
     let kill = round.kill.and_then(|number| seen.kills.get(number));
-    for asked in round.asked().filter(|asked| asked.returned_us.is_none()) {
-        if kill.is_none_or(|kill| asked.invoked_us > kill.gone_us) {
-            found.push(format!("{asked}, and nobody had killed the target"));
-        }
+    // Whoever asks while there is no process is told nothing either.
+    let down = |asked: &Asked| {
+        let ready = |kill: &Kill| kill.ready_us.unwrap_or(u64::MAX);
+        kill.is_some_and(|kill| asked.invoked_us < ready(kill))
+    };
+    let raced = round.race.iter().filter(|asked| !down(asked));
+    let unexcused = round.before.iter().chain(raced).chain(&round.after);
+    for asked in unexcused.filter(|asked| asked.returned_us.is_none()) {
+        found.push(format!("{asked}, and nobody had killed the target"));
     }
 }
 
@@ -215,7 +220,8 @@ fn judge_winners(round: &Round, found: &mut Vec<String>) {
         versions.entry(version).or_default().push(asked.to_string());
     }
     for (version, winners) in versions.iter().filter(|(_, winners)| winners.len() > 1) {
-        let (count, who) = (winners.len(), winners.join("; "));
+        let (count, who) = (winners.len(), &winners[..winners.len().min(WINNERS_SHOWN)]);
+        let who = who.join("; ");
         found.push(format!(
             "{count} winners of version {version}, expected 1: {who}"
         ));

@@ -221,6 +221,7 @@ async fn a_key_in_progress_is_never_pruned_and_never_expires() {
         chain: Arc::new(crate::reference::audit::Sha256Chain),
         verify: Box::new(|_| Ok(None)),
         clock: Arc::new(crate::reference::time::SystemClock),
+        group_end: Arc::new(crate::reference::store::CommitFirst),
     };
     let other = crate::reference::store::open(opening).await.unwrap().store;
     assert_eq!(other.write(|tx| DurableClaims.prune(tx)).await, Ok(0));

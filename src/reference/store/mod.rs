@@ -19,6 +19,7 @@ pub use error::{StoreError, is_lock};
 pub use open::{OpenError, Opened, Opening, Verify, inspect, inspect_shared, migrate_down, open};
 pub use readers::Readers;
 pub use tx::Tx;
+pub use writer::{CommitFirst, GroupEnd};
 
 /// Jobs that wait for the writer; past it a writer's caller waits.
 const QUEUE: usize = 1024;

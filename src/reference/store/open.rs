@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::readers::Readers;
 use super::tx::{Desk, entries};
-use super::{Inner, QUEUE, Store, is_lock, schema, writer};
+use super::{GroupEnd, Inner, QUEUE, Store, is_lock, schema, writer};
 use crate::reference::audit::{self, Break, ChainRule};
 use crate::reference::time::Clock;
 
@@ -35,6 +35,8 @@ pub struct Opening {
     pub verify: Verify,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// When callers are told.
+    pub group_end: Arc<dyn GroupEnd>,
 }
 
 /// The first break of the chain in a database.
@@ -164,6 +166,7 @@ fn try_connect(opening: &Opening) -> Result<Ready, Trouble> {
         chain: opening.service.clone(),
         rule: opening.chain.clone(),
         clock: opening.clock.clone(),
+        group_end: opening.group_end.clone(),
         appended: Cell::new(entries(at_start.as_ref())),
         at_start,
     };

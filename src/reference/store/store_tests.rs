@@ -15,6 +15,7 @@ fn opening(dir: &Path) -> Opening {
         chain: Arc::new(Sha256Chain),
         verify: Box::new(|conn| each(conn, &Sha256Chain, "api-gateway", |_| Ok(()))),
         clock: Arc::new(SystemClock),
+        group_end: Arc::new(CommitFirst),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
-use super::StoreError;
+use super::{GroupEnd, StoreError};
 use crate::reference::audit::{self, ChainRule, Draft, Link};
 use crate::reference::time::{Clock, Timestamp};
 
@@ -15,6 +15,7 @@ pub(super) struct Desk {
     pub(super) chain: String,
     pub(super) rule: Arc<dyn ChainRule>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) group_end: Arc<dyn GroupEnd>,
     /// The chain's last place when this process opened the database.
     pub(super) at_start: Option<Link>,
     /// How many entries the chain has, counting those of the transaction that is under way.

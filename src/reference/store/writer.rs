@@ -12,6 +12,33 @@ use super::tx::{Desk, Tx};
 /// Jobs that share one commit.
 const GROUP: usize = 128;
 
+/// How a group of jobs ends: the part that says when its callers are told.
+pub trait GroupEnd: Send + Sync {
+    /// Commits the group of this service's database and tells its callers how that went. Each of
+    /// the two is to be called once.
+    fn end(
+        &self,
+        service: &str,
+        commit: &mut dyn FnMut() -> Result<(), StoreError>,
+        tell: &mut dyn FnMut(Result<(), StoreError>),
+    );
+}
+
+/// Tells nobody anything before the commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitFirst;
+
+impl GroupEnd for CommitFirst {
+    fn end(
+        &self,
+        _service: &str,
+        commit: &mut dyn FnMut() -> Result<(), StoreError>,
+        tell: &mut dyn FnMut(Result<(), StoreError>),
+    ) {
+        tell(commit());
+    }
+}
+
 /// A job, and where its answer goes.
 pub(super) trait Job: Send {
     /// Runs it. False: what it wrote has to be undone.
@@ -78,21 +105,39 @@ pub(super) fn work(
             let Ok(next) = jobs.try_recv() else { break };
             group.push(next);
         }
-        let committed = commit(conn, desk, &mut group);
-        if let Err(error) = &committed {
-            tracing::warn!(chain = desk.chain, jobs = group.len(), %error, "nothing was written");
-        }
-        for job in group {
-            job.answer(committed.clone());
+        match begin(conn, desk, &mut group) {
+            Err(error) => tell(desk, &mut group, &Err(error)),
+            Ok(()) => desk
+                .group_end
+                .end(&desk.chain, &mut || commit(conn), &mut |told| {
+                    tell(desk, &mut group, &told)
+                }),
         }
         // Nobody may be listening.
         written.send_replace(desk.appended.get());
     }
 }
 
-fn commit(conn: &Connection, desk: &Desk, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+/// Runs the group in a transaction that stays open.
+fn begin(conn: &Connection, desk: &Desk, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let done = run_all(conn, desk, group).and_then(|()| Ok(conn.execute_batch("COMMIT")?));
+    or_rollback(conn, run_all(conn, desk, group))
+}
+
+fn commit(conn: &Connection) -> Result<(), StoreError> {
+    or_rollback(conn, conn.execute_batch("COMMIT").map_err(StoreError::from))
+}
+
+fn tell(desk: &Desk, group: &mut Vec<Box<dyn Job>>, told: &Result<(), StoreError>) {
+    if let Err(error) = told {
+        tracing::warn!(chain = desk.chain, jobs = group.len(), %error, "nothing was written");
+    }
+    for job in group.drain(..) {
+        job.answer(told.clone());
+    }
+}
+
+fn or_rollback(conn: &Connection, done: Result<(), StoreError>) -> Result<(), StoreError> {
     if done.is_err() && !conn.is_autocommit() {
         conn.execute_batch("ROLLBACK")?;
     }

@@ -320,16 +320,15 @@ async fn kill(
         }
         let signal_us = cx.clock.now_us();
         let killed = target.kill().await;
-        (signal_us, cx.clock.now_us(), killed)
+        (signal_us, killed)
     };
-    let (raced, (signal_us, gone_us, killed)) =
+    let (raced, (signal_us, killed)) =
         tokio::join!(together(clients, plans, Some(answered)), killing);
     for (plan, asked) in raced {
         rounds[plan].race.extend(asked);
     }
     seen.kills.push(Kill {
         signal_us,
-        gone_us,
         ready_us: None,
     });
     killed?;

@@ -166,7 +166,6 @@ fn good() -> Evidence {
         rounds: vec![creates(), updates(), deletes(), cut()],
         kills: vec![Kill {
             signal_us: 1_020,
-            gone_us: 1_030,
             ready_us: Some(2_000),
         }],
         looks: vec![look(Source::List, 2_010), look(Source::Database, 2_050)],

@@ -1,0 +1,68 @@
+//! Defects of what a restart gives back: how much, and in which order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Mutant;
+use crate::reference::store::{CommitFirst, GroupEnd, StoreError};
+
+/// How long what was acknowledged is not on disk.
+const LAG: Duration = Duration::from_millis(40);
+
+/// The mutants of this subject.
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "restart-acks-before-durable",
+        must: &["restart-ordering-strict"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.group_end = Arc::new(TellFirst)),
+    },
+    Mutant {
+        name: "restart-orders-by-timestamp",
+        must: &["restart-ordering-strict"],
+        may: &[],
+        // What is restored is put in the order of the clock, which is not that of what was done.
+        apply: |levers| {
+            levers.sql(
+                "eva-os",
+                "CREATE TEMP TABLE by_time AS
+                     SELECT id, row_number() OVER (ORDER BY created_at_us, seq) AS place FROM tasks;
+                 UPDATE tasks SET seq = -seq;
+                 UPDATE tasks SET seq =
+                     (SELECT place FROM temp.by_time AS row WHERE row.id = tasks.id);
+                 DROP TABLE temp.by_time",
+            );
+        },
+    },
+    Mutant {
+        name: "restart-resets-sequence",
+        must: &["restart-ordering-strict"],
+        may: &[],
+        apply: |levers| {
+            levers.sql(
+                "api-gateway",
+                "DELETE FROM events; DELETE FROM sqlite_sequence WHERE name = 'events'",
+            );
+        },
+    },
+];
+
+/// The memory-engine answers, and commits a little later.
+struct TellFirst;
+
+impl GroupEnd for TellFirst {
+    fn end(
+        &self,
+        service: &str,
+        commit: &mut dyn FnMut() -> Result<(), StoreError>,
+        tell: &mut dyn FnMut(Result<(), StoreError>),
+    ) {
+        if service != "memory-engine" {
+            return CommitFirst.end(service, commit, tell);
+        }
+        tell(Ok(()));
+        std::thread::sleep(LAG);
+        // Whoever would have to know was told already.
+        let _ = commit();
+    }
+}
