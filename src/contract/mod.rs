@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod audit;
+pub mod bundle;
 pub mod checkpoint;
 pub mod dead_letters;
 pub mod effects;

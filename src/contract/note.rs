@@ -53,6 +53,12 @@ impl Pinned {
         (is_name(name) && *kind == ED25519 && id == expected).then_some(pinned)
     }
 
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
     /// The first four bytes of SHA-256 over name, newline, type and key.
     fn id(&self) -> [u8; 4] {
         let hash = Sha256::new().chain_update(self.name.as_bytes());
