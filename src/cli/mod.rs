@@ -1,9 +1,11 @@
 //! The command line: arguments, exit codes and printing, one file a command.
 //! Nothing else of the crate prints, reads the environment or ends the process.
 
+mod bundle;
 mod exit;
 mod explain;
 mod gate;
+mod incident;
 mod interrupt;
 mod lines;
 mod list;
@@ -52,6 +54,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Show that the gates can fail: run every mutant against them
     Prove(prove::Arguments),
+    /// Make an incident bundle of a data directory, or verify one
+    Bundle(bundle::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
 }
@@ -115,6 +119,7 @@ fn run() -> Exit {
         Command::List(arguments) => list::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
+        Command::Bundle(arguments) => bundle::run(&arguments),
         Command::Serve(arguments) => return serve::run(&arguments).unwrap_or_else(Stop::say),
     };
     match ended.unwrap_or_else(Stop::say) {

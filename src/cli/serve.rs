@@ -1,28 +1,35 @@
 //! `serve`: the reference as a process, or hidden behind two options one that is wrong on purpose.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use super::block_on;
 use super::exit::{Exit, Stop};
+use super::{block_on, incident, places};
 use crate::mutants::{self, nulls, wire};
+use crate::reference::log::LogFile;
 use crate::reference::wiring::SERVICES;
 use crate::reference::{self, OpenError, Options, Parts, ServeError};
+
+/// What goes into the log file.
+const LOGGED: &str = "warn,sonia_gate=info";
 
 /// Example: sonia-gate serve --data /tmp/sonia --config sonia-config.json
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: sonia-gate serve --data /tmp/sonia --config sonia-config.json")]
 pub(super) struct Arguments {
     /// Everything that is kept is kept here
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "verify_incident")]
+    data: Option<PathBuf>,
     /// The config file
-    #[arg(long, value_name = "FILE", required_unless_present = "migrate_to")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["migrate_to", "verify_incident"])]
     config: Option<PathBuf>,
     /// Host only this service (repeatable); the others are found by services.NAME.url
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(SERVICES))]
@@ -33,6 +40,20 @@ pub(super) struct Arguments {
     /// Take the databases back to this schema and end
     #[arg(long, value_name = "RELEASE", value_parser = ["v4.6"])]
     migrate_to: Option<String>,
+    /// Make the incident bundle PATH and PATH.tar.gz of the data directory and end
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["migrate_to", "verify_incident"])]
+    export_incident: Option<PathBuf>,
+    /// Verify this incident bundle, a folder or a .tar.gz, and end
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "key",
+        conflicts_with = "migrate_to"
+    )]
+    verify_incident: Option<PathBuf>,
+    /// The public key that an incident bundle has to be signed with: a file or NAME+ID+BASE64
+    #[arg(long, value_name = "KEY", requires = "verify_incident")]
+    key: Option<String>,
     #[arg(long, value_name = "NAME", hide = true, conflicts_with = "null")]
     mutant: Option<String>,
     #[arg(long, value_name = "NAME", hide = true)]
@@ -40,37 +61,53 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
-    log_to_stderr();
+    log_to_stderr(arguments);
+    let data = arguments.data.clone().unwrap_or_default();
     if arguments.migrate_to.is_some() {
-        reference::migrate_to_v46(&arguments.data)
+        reference::migrate_to_v46(&data)
             .map_err(|error| Stop::usage(error.to_string(), database_advice(&error)))?;
         return Ok(Exit::Green);
     }
+    let parts = match arguments.mutant.as_deref() {
+        None => Parts::default(),
+        Some(name) => mutants::parts(name).ok_or_else(|| unknown("mutant", name))?,
+    };
+    if let Some(out) = &arguments.export_incident {
+        return incident::export(&options(arguments)?, &parts, out);
+    }
+    if let (Some(path), Some(key)) = (&arguments.verify_incident, &arguments.key) {
+        return incident::verify(path, key, &parts);
+    }
     match arguments.null.as_deref() {
-        Some(name) if name != "frozen" => block_on(null(name, arguments))?,
+        Some(name) if name != "frozen" => block_on(null(name, &data, arguments.with_parent))?,
         Some(_) => {
-            let parts = frozen(arguments)?;
-            block_on(serve(arguments, parts))?
+            let parts = frozen(&data, &arguments.service)?;
+            block_on(serve(options(arguments)?, parts))?
         }
-        None => {
-            let parts = match arguments.mutant.as_deref() {
-                None => Parts::default(),
-                Some(name) => mutants::parts(name).ok_or_else(|| unknown("mutant", name))?,
-            };
-            block_on(serve(arguments, parts))?
-        }
+        None => block_on(serve(options(arguments)?, parts))?,
     }
 }
 
-async fn serve(arguments: &Arguments, parts: Parts) -> Result<Exit, Stop> {
-    let config = arguments.config.clone().unwrap_or_default();
-    let mut options = Options::new(&arguments.data, config);
+/// How a process is to run, and how it can be run again.
+fn options(arguments: &Arguments) -> Result<Options, Stop> {
+    let data = arguments.data.clone().unwrap_or_default();
+    let mut options = Options::new(data, arguments.config.clone().unwrap_or_default());
     options.env = std::env::vars()
         .filter(|(name, _)| name.starts_with("SONIA_"))
         .collect();
     options.services.clone_from(&arguments.service);
     options.with_parent = arguments.with_parent;
     options.lines = Arc::new(say);
+    options.argv = vec![places::binary()?.display().to_string(), "serve".to_owned()];
+    for (option, value) in [("--mutant", &arguments.mutant), ("--null", &arguments.null)] {
+        if let Some(value) = value {
+            options.argv.extend([option.to_owned(), value.clone()]);
+        }
+    }
+    Ok(options)
+}
+
+async fn serve(options: Options, parts: Parts) -> Result<Exit, Stop> {
     match reference::serve(options, parts).await {
         Ok(()) => Ok(Exit::Green),
         Err(error) => Err(Stop::usage(error.to_string(), advice(&error))),
@@ -116,14 +153,12 @@ fn unknown(kind: &str, name: &str) -> Stop {
 }
 
 /// The reference behind proxies that keep its first answers for ever.
-fn frozen(arguments: &Arguments) -> Result<Parts, Stop> {
+fn frozen(data: &Path, services: &[String]) -> Result<Parts, Stop> {
     let open = || {
-        std::fs::create_dir_all(&arguments.data)?;
+        std::fs::create_dir_all(data)?;
         // Processes that share a directory keep their answers apart.
-        let name = [&["frozen".to_owned()], &*arguments.service]
-            .concat()
-            .join("-");
-        nulls::Frozen::open(arguments.data.join(format!("{name}.json")))
+        let name = [&["frozen".to_owned()], services].concat().join("-");
+        nulls::Frozen::open(data.join(format!("{name}.json")))
     };
     let kept = open().map_err(|error| {
         Stop::usage(
@@ -148,20 +183,19 @@ fn frozen(arguments: &Arguments) -> Result<Parts, Stop> {
 }
 
 /// A null target with nothing behind it.
-async fn null(name: &str, arguments: &Arguments) -> Result<Exit, Stop> {
+async fn null(name: &str, data: &Path, with_parent: bool) -> Result<Exit, Stop> {
     let rewrite = nulls::rewrite(name).ok_or_else(|| unknown("null target", name))?;
     let ports =
         |error: &dyn std::fmt::Display| Stop::usage(format!("cannot listen: {error}"), "try again");
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| ports(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| ports(&error))?;
-    let with_parent = arguments.with_parent;
     let parent_gone = async {
         match with_parent {
             true => stdin_closed().await,
             false => std::future::pending().await,
         }
     };
-    let line = wire::front(nulls::listening(&arguments.data), rewrite).await;
+    let line = wire::front(nulls::listening(data), rewrite).await;
     say(&line.map_err(|error| ports(&error))?);
     say(&json!({"event": "ready"}));
     tokio::select! {
@@ -188,18 +222,32 @@ async fn stdin_closed() {
 }
 
 /// One line of JSON for whoever started the process.
-fn say(line: &Value) {
+pub(super) fn say(line: &Value) {
     let mut out = std::io::stdout().lock();
     // Whoever closed the pipe does not want to know.
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
 }
 
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SONIA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    log.with_ansi(false).init();
+/// Warnings to stderr (`SONIA_LOG` says which), and what happened to a file in the data directory
+/// as long as the process serves. A command that runs beside has nothing to add to that file.
+fn log_to_stderr(arguments: &Arguments) {
+    let filter = EnvFilter::try_from_env("SONIA_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let stderr = stderr.with_ansi(false).with_filter(filter);
+    let serves = arguments.export_incident.is_none() && arguments.migrate_to.is_none();
+    let data = arguments.data.as_deref().filter(|_| serves);
+    // Processes that share a directory have a log each.
+    let name = [&["sonia".to_owned()], &*arguments.service]
+        .concat()
+        .join("-");
+    let file = data.map(|data| {
+        let log = Mutex::new(LogFile::new(data, &name));
+        let layer = tracing_subscriber::fmt::layer().with_writer(log);
+        layer.with_ansi(false).with_filter(EnvFilter::new(LOGGED))
+    });
+    tracing_subscriber::registry()
+        .with(stderr)
+        .with(file)
+        .init();
 }

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::addresses;
 use super::audit::{AuditKey, Checked, KeyError, Ledger, Range};
 use super::config::{Config, ConfigError, LiveConfig};
 use super::identity::{Identity, IdentityError, Source};
@@ -50,6 +51,9 @@ pub struct Options {
     pub services: Vec<String>,
     /// End when stdin closes.
     pub with_parent: bool,
+    /// What starts this program as it was started: the binary, `serve`, and whatever else makes it
+    /// what it is. Without it no commands are named.
+    pub argv: Vec<String>,
     /// The listening line and the ready line.
     pub lines: Lines,
 }
@@ -63,6 +67,7 @@ impl Options {
             env: BTreeMap::new(),
             services: Vec::new(),
             with_parent: false,
+            argv: Vec::new(),
             lines: Arc::new(|_| {}),
         }
     }
@@ -155,6 +160,7 @@ pub struct Running {
 impl Running {
     /// Stops listening and waits for the requests in flight, up to a bound.
     pub async fn stop(self) {
+        tracing::info!("stopping");
         // Nobody listening any more is what is wanted.
         let _ = self.stop.send(true);
         for task in &self.tasks {
@@ -200,7 +206,9 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         .iter()
         .map(|name| ((*name).to_owned(), data_dir.join(format!("{name}.db"))))
         .collect::<BTreeMap<_, _>>();
-    let listening = listening(&bound, &databases, &identity_db, audit_key.as_ref());
+    let mut listening = listening(&bound, &databases, &identity_db, audit_key.as_ref());
+    listening["commands"] = commands(&options, &data_dir, audit_key.as_ref());
+    note_addresses(&data_dir, &bound);
     let shared = Arc::new(Shared::new(
         live,
         identity,
@@ -227,6 +235,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     for (front, service) in fronts.iter().zip(services) {
         front.open(service);
     }
+    tracing::info!("ready");
     (options.lines)(&json!({"event": "ready"}));
     Ok(Running {
         listening,
@@ -297,13 +306,13 @@ fn identity(
     Ok((parts.load_identity)(&source, parts.clock.now())?)
 }
 
-fn audit_key(options: &Options, config: &Config) -> Result<Option<AuditKey>, KeyError> {
+pub(super) fn audit_key(options: &Options, config: &Config) -> Result<Option<AuditKey>, KeyError> {
     let file = config.audit.key_file.as_deref();
     file.map(|file| AuditKey::load(&beside_config(options, file)))
         .transpose()
 }
 
-fn beside_config(options: &Options, file: &str) -> PathBuf {
+pub(super) fn beside_config(options: &Options, file: &str) -> PathBuf {
     let folder = options.config_file.parent().unwrap_or(Path::new("."));
     folder.join(file)
 }
@@ -386,6 +395,44 @@ fn listening(
         "chains": chains,
         "commands": {},
     })
+}
+
+/// What can be done beside this process, and when it is gone: argument vectors that can be run from
+/// any folder, and that end where a path has to follow. None without a key to sign and verify with.
+fn commands(options: &Options, data_dir: &Path, key: Option<&AuditKey>) -> Value {
+    let Some(key) = key.filter(|_| !options.argv.is_empty()) else {
+        return json!({});
+    };
+    let config = std::path::absolute(&options.config_file);
+    let config = config.unwrap_or_else(|_| options.config_file.clone());
+    let data = [
+        Path::new("--data"),
+        data_dir,
+        Path::new("--config"),
+        &config,
+    ];
+    let whole = |rest: Vec<String>| [options.argv.clone(), rest].concat();
+    let mut export: Vec<String> = data.map(|part| part.display().to_string()).into();
+    export.push("--export-incident".to_owned());
+    // All chains sign with one key; any of its names pins it.
+    let pinned = key.verifier("bundle");
+    let verify = ["--key", &pinned, "--verify-incident"].map(str::to_owned);
+    json!({
+        "export-incident-bundle": whole(export),
+        "verify-incident-bundle": whole(verify.into()),
+    })
+}
+
+/// For commands that run beside: without it they only cannot ask how the services are.
+fn note_addresses(data_dir: &Path, bound: &[Bound]) {
+    let services = bound
+        .iter()
+        .map(|(name, address, _)| (*name, format!("http://{address}")))
+        .collect();
+    match addresses::write(data_dir, &services) {
+        Ok(()) => tracing::info!(pid = std::process::id(), ?services, "listening"),
+        Err(error) => tracing::warn!(%error, "addresses were not written down"),
+    }
 }
 
 async fn open_all(

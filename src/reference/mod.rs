@@ -6,7 +6,9 @@
 //! and `audit` (what that stands on), then the services.
 
 pub mod actions;
+pub mod addresses;
 pub mod audit;
+pub mod bundle;
 pub mod config;
 pub mod confirmations;
 pub mod dead_letters;
@@ -18,6 +20,7 @@ pub mod execution;
 pub mod host;
 pub mod identity;
 pub mod ids;
+pub mod log;
 pub mod memory;
 pub mod mutation;
 pub mod openapi;
@@ -26,6 +29,7 @@ pub mod operations;
 pub mod outbound;
 pub mod parts;
 pub mod prune;
+pub mod redact;
 pub mod service;
 pub mod sessions;
 pub mod slo;

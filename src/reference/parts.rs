@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
+use super::bundle::{BundleRule, Signed};
 use super::dead_letters::{self, Provenance};
 use super::decisions::{Decisions, Durable};
 use super::identity::door::{Door, Guarded};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub group_end: Arc<dyn GroupEnd>,
     /// Where the last checkpoint of a chain is kept, and what it forbids.
     pub keeper: Arc<dyn Keeper>,
+    /// How the manifest of an incident bundle is made and held against what is there.
+    pub bundle: Arc<dyn BundleRule>,
     /// How a decision is claimed, and which fence it carries.
     pub decisions: Arc<dyn Decisions>,
     /// Whether openclaw may run a guarded call.
@@ -92,6 +95,7 @@ impl Default for Parts {
             chain: Arc::new(Sha256Chain),
             group_end: Arc::new(CommitFirst),
             keeper: Arc::new(KeptFile),
+            bundle: Arc::new(Signed),
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),
             claims: Arc::new(DurableClaims),

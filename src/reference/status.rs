@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 
+use super::redact;
 use super::service::{Restored, Service};
 use super::web::{Call, Field, Refusal, Reply, Row, handler};
 
@@ -92,8 +93,8 @@ async fn status(svc: Arc<Service>, call: Call) -> Reply {
         Ok(operations) => operations,
         Err(error) => return Refusal::store(&error).reply(&call.correlation_id),
     };
-    // No key of the config is a secret: the service token is in the key file.
-    let config = serde_json::to_value(&*svc.config()).unwrap_or(Value::Null);
+    // The service token is in the key file, which leaves the credentials of URLs.
+    let config = redact::value(serde_json::to_value(&*svc.config()).unwrap_or(Value::Null));
     let restored = svc.shared.restored.get().map_or(&[][..], Vec::as_slice);
     let body = json!({
         "service": svc.name,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+mod bundles;
 mod runs;
 mod signals;
 mod usage;

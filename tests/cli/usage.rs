@@ -12,7 +12,7 @@ fn help_and_version_are_answers() {
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(!ran.out.is_empty());
     }
-    for command in ["gate", "list", "explain", "prove", "serve"] {
+    for command in ["gate", "list", "explain", "prove", "bundle", "serve"] {
         let ran = sonia(&[command, "--help"]);
         assert!(
             ran.out.contains(&format!("Example: sonia-gate {command}")),

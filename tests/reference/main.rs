@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod bundles;
 mod checkpoints;
 mod openapi;
 mod tasks;

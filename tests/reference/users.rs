@@ -102,8 +102,13 @@ async fn a_repeated_request_makes_one_user_and_tells_its_key_again_though_no_dat
     assert_eq!(again.headers["idempotency-replayed"], "true");
     assert_eq!(enters(&world, text(&again, "api_key")).await, 200);
     let key = text(&first, "api_key").as_bytes();
-    for file in std::fs::read_dir(world.path().join("data")).unwrap() {
-        let path = file.unwrap().path();
+    let mut paths = vec![world.path().join("data")];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let inside = std::fs::read_dir(&path).unwrap();
+            paths.extend(inside.map(|entry| entry.unwrap().path()));
+            continue;
+        }
         let bytes = std::fs::read(&path).unwrap();
         let inside = bytes.windows(key.len()).any(|window| window == key);
         assert!(!inside, "{}", path.display());

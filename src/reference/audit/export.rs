@@ -126,7 +126,10 @@ fn body(chain: &str, found: &Found, Range { from, to, .. }: Range) -> Result<Val
 }
 
 /// Rows as they are, for a person who looks at a broken chain.
-fn raw(conn: &Connection, Range { from, to, limit }: Range) -> rusqlite::Result<Vec<Value>> {
+///
+/// # Errors
+/// When they cannot be read as rows of text and numbers.
+pub fn raw(conn: &Connection, Range { from, to, limit }: Range) -> rusqlite::Result<Vec<Value>> {
     use rusqlite::types::ValueRef;
     let mut statement = conn
         .prepare("SELECT * FROM audit_log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;

@@ -205,7 +205,7 @@ impl Ledger {
 }
 
 /// The 32 bytes of an entry's hash.
-fn leaf(entry: &Entry) -> Option<[u8; 32]> {
+pub fn leaf(entry: &Entry) -> Option<[u8; 32]> {
     let digits = entry.hash.as_bytes();
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     let mut leaf = [0; 32];

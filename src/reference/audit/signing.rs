@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 /// The type byte of an Ed25519 key in a signed note (C2SP signed-note).
@@ -71,6 +71,18 @@ impl AuditKey {
         let mut signature = self.id(&origin).to_vec();
         signature.extend(self.key.sign(text.as_bytes()).to_bytes());
         format!("{text}\n\u{2014} {origin} {}\n", STANDARD.encode(signature))
+    }
+
+    /// Whether `note` is this text with the signature of a key under a chain's name, and that alone.
+    pub fn signed(key: &VerifyingKey, chain: &str, text: &str, note: &str) -> bool {
+        let line = format!("{text}\n\u{2014} {} ", Self::origin(chain));
+        let signature = note
+            .strip_prefix(&line)
+            .and_then(|rest| rest.strip_suffix('\n'));
+        let bytes = signature.and_then(|base64| STANDARD.decode(base64).ok());
+        // The first four bytes say which key it is; the one that is pinned is known.
+        let signature = bytes.and_then(|bytes| Signature::from_slice(bytes.get(4..)?).ok());
+        signature.is_some_and(|signature| key.verify_strict(text.as_bytes(), &signature).is_ok())
     }
 
     fn typed_public_key(&self) -> Vec<u8> {

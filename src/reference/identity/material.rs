@@ -25,6 +25,13 @@ pub(super) struct Imported {
     pub(super) key_sha256: String,
 }
 
+/// What the file holds that must be told nobody; of one that cannot be read nothing is known.
+pub fn secrets(path: &Path) -> Vec<String> {
+    let keys = std::fs::read(path).ok();
+    let keys = keys.and_then(|bytes| serde_json::from_slice::<KeyFile>(&bytes).ok());
+    keys.into_iter().map(|keys| keys.service_token).collect()
+}
+
 /// Reads the file.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use super::web::{Actor, Role};
 use book::{Book, Change};
 
 pub use book::NEWEST;
+pub use material::secrets;
 
 /// Between two tries at start.
 const LOCKED_RETRY: Duration = Duration::from_millis(20);

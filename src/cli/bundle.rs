@@ -1,0 +1,135 @@
+//! `bundle`: make an incident bundle of a data directory, and verify one that was handed over. The
+//! verifier here is ours and shares nothing with the one that the reference has.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use ed25519_dalek::VerifyingKey;
+
+use super::exit::{Exit, Stop};
+use super::{incident, screen};
+use crate::contract::bundle::{self, KeyRefused, Verdict};
+use crate::reference::{Options, Parts};
+
+const EXAMPLES: &str = "\
+Example: sonia-gate bundle incident --data /tmp/sonia --config sonia-config.json --out incident
+Example: sonia-gate bundle verify incident.tar.gz --key audit.pub";
+
+/// Make and verify bundles
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Make an incident bundle of a data directory: a folder, and a .tar.gz of the same
+    #[command(after_help = "\
+Exit codes: 0 made, and both forms verify; 1 made, with a broken audit chain in it; 2 nothing made.
+Example: sonia-gate bundle incident --data /tmp/sonia --config sonia-config.json --out incident")]
+    Incident(Incident),
+    /// Verify a bundle against a public key that you got another way
+    #[command(after_help = "\
+Exit codes: 0 accepted; 1 refused, each file and what is wrong with it on a line; 2 no bundle or no \
+key there; 3 it could not be read to its end.
+Example: sonia-gate bundle verify incident.tar.gz --key audit.pub")]
+    Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+struct Incident {
+    /// The data directory; its target may be running
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The config file; its audit.key_file signs
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The folder to make; the archive is beside it, under the same name and .tar.gz
+    #[arg(long, value_name = "PATH")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// The folder or the .tar.gz
+    path: PathBuf,
+    /// The public key: a PEM file, a file with NAME+ID+BASE64, or NAME+ID+BASE64
+    #[arg(long, value_name = "KEY")]
+    key: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
+    match &arguments.what {
+        What::Incident(asked) => make(asked),
+        What::Verify(asked) => verify(asked),
+    }
+}
+
+fn make(asked: &Incident) -> Result<Exit, Stop> {
+    let options = Options::new(&asked.data, &asked.config);
+    let made = incident::made(&options, &Parts::default(), &asked.out)?;
+    let key = made.key;
+    screen::print(&format!(
+        "{} {} of {} files",
+        screen::verb("MADE"),
+        made.bundle_id,
+        made.files
+    ));
+    let mut whole = made.broken.is_empty();
+    for broken in &made.broken {
+        screen::print(&format!("{} {broken}", screen::verb("BROKEN")));
+    }
+    for path in [&made.directory, &made.archive] {
+        let verdict = read(path, &key)?;
+        // One that holds a broken chain is refused by everybody, which is said above already.
+        if made.broken.is_empty() {
+            show(path, &verdict);
+            whole &= verdict.ok;
+        } else {
+            screen::print(&format!("{} {}", screen::verb("WRITTEN"), path.display()));
+        }
+    }
+    Ok(if whole { Exit::Green } else { Exit::Red })
+}
+
+fn verify(asked: &Verify) -> Result<Exit, Stop> {
+    let key = bundle::pinned(&asked.key).map_err(|error| no_key(&error))?;
+    let path = &asked.path;
+    if let Err(error) = path.metadata() {
+        return Err(incident::unread(path, &error));
+    }
+    let verdict = match bundle::verify_path(path, &key) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            screen::complain("error", &format!("cannot read {}: {error}", path.display()));
+            screen::complain("hint", "this says nothing of the bundle; make it readable");
+            return Ok(Exit::Open);
+        }
+    };
+    show(path, &verdict);
+    Ok(if verdict.ok { Exit::Green } else { Exit::Red })
+}
+
+fn read(path: &Path, key: &VerifyingKey) -> Result<Verdict, Stop> {
+    bundle::verify_path(path, key).map_err(|error| incident::unread(path, &error))
+}
+
+fn show(path: &Path, verdict: &Verdict) {
+    let path = path.display();
+    if verdict.ok {
+        let id = verdict.bundle_id.as_deref().unwrap_or_default();
+        let at = verdict.created_at.as_deref().unwrap_or_default();
+        let (word, files) = (screen::verb("PASS"), verdict.files);
+        screen::print(&format!("{word} {path}: {id} of {at}, {files} files"));
+        return;
+    }
+    for problem in &verdict.problems {
+        screen::print(&format!("{} {path}: {problem}", screen::verb("FAIL")));
+    }
+}
+
+fn no_key(error: &KeyRefused) -> Stop {
+    Stop::usage(error.to_string(), incident::KEY_HINT)
+}
