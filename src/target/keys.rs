@@ -1,13 +1,15 @@
 //! The credentials a harness makes for its target: two operators, an observer and the service
 //! token. The target only ever sees the hashes of the keys; evidence only ever sees the names.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use rand::Rng;
 use serde_json::{Value, json};
 
-use crate::base::json::sha256_hex;
+use crate::base::json::{hex, sha256_hex};
 use crate::base::{Seed, random_id};
 
 /// Who asks.
@@ -97,6 +99,41 @@ impl Keys {
         self.audit.verifying_key()
     }
 
+    /// Signs as the target does: for documents that are rightly signed and wrong.
+    #[must_use]
+    pub fn audit_sign(&self, message: &[u8]) -> [u8; 64] {
+        self.audit.sign(message).to_bytes()
+    }
+
+    /// The secrets that `text` gives away, by name.
+    #[must_use]
+    pub fn given_away(&self, text: &[u8]) -> Vec<&'static str> {
+        let raw = self.audit.to_bytes();
+        let pem = self.audit_pem();
+        // Its first line holds the whole secret; the rest of it is public.
+        let first = pem.lines().nth(1).unwrap_or_default().to_owned();
+        let secrets = [
+            ("the key of op-1", self.operators[0].clone()),
+            ("the key of op-2", self.operators[1].clone()),
+            ("the key of ob-1", self.observer.clone()),
+            ("the service token", self.service.clone()),
+            ("the signing key", first),
+            ("the signing key", hex(&raw)),
+            ("the signing key", STANDARD.encode(raw)),
+        ];
+        let inside = |secret: &str| {
+            let mut windows = text.windows(secret.len());
+            windows.any(|window| window == secret.as_bytes())
+        };
+        let mut names: Vec<_> = secrets
+            .iter()
+            .filter(|(_, secret)| inside(secret))
+            .map(|(name, _)| *name)
+            .collect();
+        names.dedup();
+        names
+    }
+
     /// The key file that the target is given.
     #[must_use]
     pub fn file(&self) -> Value {
@@ -131,6 +168,23 @@ mod tests {
     use super::{Credential, Keys};
     use crate::base::Seed;
     use crate::base::json::sha256_hex;
+
+    #[test]
+    fn every_secret_is_known_again_and_nothing_else_is() {
+        let keys = Keys::new(Seed(3));
+        assert_eq!(
+            keys.given_away(keys.file().to_string().as_bytes()),
+            ["the service token"]
+        );
+        assert_eq!(
+            keys.given_away(keys.audit_pem().as_bytes()),
+            ["the signing key"]
+        );
+        let (_, value) = keys.header(&Credential::Operator(2)).unwrap();
+        assert_eq!(keys.given_away(value.as_bytes()), ["the key of op-2"]);
+        let (_, other) = Keys::new(Seed(4)).header(&Credential::Observer).unwrap();
+        assert!(keys.given_away(other.as_bytes()).is_empty());
+    }
 
     #[test]
     fn the_file_holds_hashes_of_distinct_keys_and_never_a_key() {

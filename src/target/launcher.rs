@@ -243,12 +243,7 @@ async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Running, StartE
         .arg("--with-parent")
         .args(&plan.args)
         .args(&setup.args);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SONIA_") {
-            command.env_remove(name);
-        }
-    }
-    command.envs(&setup.env).process_group(0).kill_on_drop(true);
+    set_apart(&mut command, &setup.env);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -281,6 +276,16 @@ async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Running, StartE
         listening,
         stderr,
     })
+}
+
+/// What steers us is not to steer a process of ours, and what it starts is to end with it.
+pub(super) fn set_apart(command: &mut Command, env: &BTreeMap<String, String>) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SONIA_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(env).process_group(0).kill_on_drop(true);
 }
 
 /// The target must never block on a full pipe.

@@ -3,6 +3,7 @@
 
 pub mod ask;
 pub mod client;
+pub mod command;
 mod disk;
 pub mod fleet;
 pub mod incident;
@@ -17,6 +18,7 @@ pub mod tools;
 
 pub use ask::{Answer, Ask, Exchange};
 pub use client::Client;
+pub use command::Ran;
 pub use fleet::Fleet;
 pub use incident::{Incident, Incidents};
 pub use instance::{Instance, StopError};
