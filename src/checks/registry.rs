@@ -171,6 +171,11 @@ pub const CHECKS: &[Check] = &[
         super::audit::audit_chain_present
     ),
     check!(
+        "bundle-manifest-signed",
+        "src/checks/audit/bundle_manifest_signed.rs",
+        super::audit::bundle_manifest_signed
+    ),
+    check!(
         "approval-race-safe",
         "src/checks/policy/approval_race_safe.rs",
         super::policy::approval_race_safe

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Mutant;
 use super::levers::Levers;
+use super::{May, Mutant};
 use crate::reference::audit::{ChainRule, Entry, GENESIS, Link, Sha256Chain};
 
 /// The mutants of this subject.
@@ -11,13 +11,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "audit-constant-prev",
         must: &["audit-chain-present"],
-        may: &[],
+        may: BUNDLES,
         apply: |levers| chain(levers, Arc::new(ConstantPrev)),
     },
     Mutant {
         name: "audit-hash-omits-actor-and-payload",
         must: &["audit-chain-present"],
-        may: &[],
+        may: BUNDLES,
         apply: |levers| levers.part(|parts| parts.chain = Arc::new(ForgetfulDigest)),
     },
     Mutant {
@@ -47,6 +47,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         },
     },
 ];
+
+/// A bundle holds segments of the chains, and whoever verifies it recomputes them.
+const BUNDLES: &[May] = &[May {
+    gate: "bundle-manifest-signed",
+    reason: "a bundle of chains that are no chains is refused, however well it is signed",
+}];
 
 /// The services whose databases carry a chain.
 const CHAINS: &[&str] = &[

@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod baselines;
 mod boot;
+mod bundle;
 mod durability;
 mod fences;
 mod idempotency;
@@ -49,6 +50,7 @@ pub struct May {
 const SUBJECTS: &[&[Mutant]] = &[
     auth::MUTANTS,
     audit::MUTANTS,
+    bundle::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
     tasks::MUTANTS,

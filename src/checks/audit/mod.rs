@@ -2,5 +2,6 @@
 //! reading chains over HTTP and from the database.
 
 pub mod audit_chain_present;
+pub mod bundle_manifest_signed;
 pub mod stored;
 pub mod traffic;
