@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod bounds;
 pub mod crash;
 pub mod degrade;
+pub mod fleet;
 pub mod history;
 pub mod judgement;
 pub mod keyed;
@@ -19,6 +20,7 @@ pub mod specs;
 pub mod storm;
 
 pub use bounds::clopper_pearson_upper;
+pub use fleet::{Linked, Member};
 pub use history::overlapping_pairs;
 pub use judgement::Judgement;
 pub use link::{Delay, Direction, Faults, Link};

@@ -171,6 +171,16 @@ pub const CHECKS: &[Check] = &[
         super::audit::audit_chain_present
     ),
     check!(
+        "replay-provenance",
+        "src/checks/audit/replay_provenance.rs",
+        super::audit::replay_provenance
+    ),
+    check!(
+        "cross-service-trace",
+        "src/checks/audit/cross_service_trace.rs",
+        super::audit::cross_service_trace
+    ),
+    check!(
         "approval-race-safe",
         "src/checks/policy/approval_race_safe.rs",
         super::policy::approval_race_safe

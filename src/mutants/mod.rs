@@ -11,6 +11,7 @@ mod fences;
 mod idempotency;
 pub mod levers;
 pub mod nulls;
+mod replay;
 mod slo;
 mod storms;
 mod tasks_routes;
@@ -47,6 +48,7 @@ pub struct May {
 const SUBJECTS: &[&[Mutant]] = &[
     auth::MUTANTS,
     audit::MUTANTS,
+    replay::MUTANTS,
     approvals::MUTANTS,
     fences::MUTANTS,
     idempotency::MUTANTS,

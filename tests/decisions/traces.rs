@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sonia_gate::reference::{Options, Parts, Running, start};
 
 use crate::samples::check;
-use crate::world::{Ask, EVA, GATEWAY, OPENCLAW, Route, World};
+use crate::world::{Ask, EVA, GATEWAY, OPENCLAW, World};
 
 fn trace(id: &str) -> Ask {
     Ask::get(GATEWAY, format!("/v3/audit/trace/{id}"))
@@ -14,10 +14,10 @@ fn trace(id: &str) -> Ask {
 async fn a_trace_has_the_entries_of_all_chains_and_names_its_gaps() {
     let world = World::start(json!({})).await;
     let session = world.session().await;
-    let open = world.open(Route::Action, &session, "a.txt").await;
-    let approve = open.ask("approve", Some(open.fence));
+    let calls = json!([{"tool_name": "file.read", "args": {"path": "a"}}]);
+    let turn = World::turn(&session, calls);
     world
-        .send(approve.header("x-correlation-id", "cor_first"))
+        .send(turn.header("x-correlation-id", "cor_first"))
         .await;
     let parent = format!("api-gateway/999/{}", "a".repeat(64));
     let body = json!({"tool_name": "file.read", "args": {"path": "a"}});
@@ -35,14 +35,11 @@ async fn a_trace_has_the_entries_of_all_chains_and_names_its_gaps() {
         .map(|entry| entry["action"].as_str().unwrap())
         .collect();
     let [begun, ended] = ["tool.execute", "tool.result"];
-    let expected = [
-        "action.approve",
-        "action.execute",
-        begun,
-        ended,
-        begun,
-        ended,
-    ];
+    let (turn, tool) = (
+        ["turn.begin", "turn.plan", "turn.complete"],
+        [begun, ended, begun, ended],
+    );
+    let expected = [&turn[..], &tool].concat();
     assert_eq!(actions, expected);
     assert_eq!(traced.body["gaps"][0]["causal_parent"], parent);
     assert_eq!(traced.body["gaps"][0]["reason"], "missing");

@@ -2,5 +2,7 @@
 //! reading chains over HTTP and from the database.
 
 pub mod audit_chain_present;
+pub mod cross_service_trace;
+pub mod replay_provenance;
 pub mod stored;
 pub mod traffic;

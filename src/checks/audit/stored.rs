@@ -1,7 +1,9 @@
 //! Audit rows as the database has them, and statements that it should refuse. Everything here
 //! works on a copy made through SQLite's backup from a read-only connection.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;
@@ -14,6 +16,8 @@ use crate::contract::audit::hash_of;
 
 /// How often a copy is tried again while the database is locked for a moment.
 const COPY_ATTEMPTS: u32 = 2000;
+/// How long a read waits for a lock.
+const READ_BOUND: Duration = Duration::from_secs(2);
 /// Columns of an entry, in the order of the contract's table.
 const COLUMNS: [&str; 17] = [
     "chain",
@@ -89,6 +93,28 @@ pub fn rows(copy: &Path, chain: &str) -> Result<Vec<Value>, String> {
         [chain],
     )
     .map_err(|error| error.to_string())
+}
+
+/// A digest of the rows of each table of the database of a running target, by table.
+///
+/// # Errors
+/// What SQLite said.
+pub fn tables(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = || -> rusqlite::Result<BTreeMap<String, String>> {
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(READ_BOUND)?;
+        let names = "SELECT name FROM sqlite_master WHERE type = 'table'";
+        let names = select(&db, names, [])?;
+        let names = names.iter().filter_map(|row| row["name"].as_str());
+        names
+            .map(|name| {
+                let rows = select(&db, &format!("SELECT * FROM \"{name}\""), [])?;
+                Ok((name.to_owned(), digest(&Value::Array(rows))))
+            })
+            .collect()
+    };
+    look().map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 fn select(

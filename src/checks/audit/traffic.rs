@@ -37,6 +37,12 @@ impl Desk {
         }
     }
 
+    /// A client under this credential.
+    #[must_use]
+    pub fn client(&self, who: Credential) -> Client {
+        self.client.under(who)
+    }
+
     /// Sends one request.
     pub async fn send(&self, who: Credential, ask: Ask) -> Sent {
         let exchange = self.client.under(who.clone()).send(ask).await;
