@@ -176,6 +176,11 @@ pub const CHECKS: &[Check] = &[
         super::policy::approval_race_safe
     ),
     check!(
+        "idempotency-key-support",
+        "src/checks/policy/idempotency_key_support.rs",
+        super::policy::idempotency_key_support
+    ),
+    check!(
         "idempotency-store-durable",
         "src/checks/policy/idempotency_store_durable.rs",
         super::policy::idempotency_store_durable

@@ -9,6 +9,7 @@ pub mod effects;
 pub mod events;
 pub mod merkle;
 pub mod note;
+pub mod routes;
 #[cfg(test)]
 mod samples;
 pub mod slo;

@@ -11,7 +11,7 @@ use super::dead_letters::{self, Provenance};
 use super::decisions::{Decisions, Durable};
 use super::identity::door::{Door, Guarded};
 use super::identity::{Identity, IdentityError, Source};
-use super::mutation::{Claims, DurableClaims};
+use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::service::Service;
@@ -26,6 +26,9 @@ pub type Settings = Arc<dyn Fn(Value) -> Value + Send + Sync>;
 
 /// From the listening line to the listening line that is printed.
 pub type Announce = Arc<dyn Fn(Value) -> BoxFuture<'static, Value> + Send + Sync>;
+
+/// What makes two requests under one key the same request.
+pub type Fingerprint = fn(&Call) -> String;
 
 /// What is done when the transaction that claims a key and decides has failed: nothing, and the
 /// client is told 503, unless somebody here has another answer.
@@ -60,6 +63,8 @@ pub struct Parts {
     pub claims: Arc<dyn Claims>,
     /// Who and where from, for everything that the replay of a dead letter leaves behind.
     pub provenance: Provenance,
+    /// What makes two requests under one key the same one.
+    pub fingerprint: Fingerprint,
     /// What is done when the store fails.
     pub store_failed: StoreFailed,
     /// The step function of the SLO machine.
@@ -92,6 +97,7 @@ impl Default for Parts {
             permit: Arc::new(IssuersWord),
             claims: Arc::new(DurableClaims),
             provenance: Arc::new(dead_letters::original),
+            fingerprint,
             store_failed: Arc::new(|_, _| Box::pin(std::future::ready(None))),
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),

@@ -273,7 +273,39 @@ async fn mint_once(
         .collect()
 }
 
-fn text(exchange: &Exchange, body: &Value, field: &str) -> anyhow::Result<String> {
+/// What the target shows of a decision: null when it is not among the pending ones.
+pub async fn look(client: &Client, session: &str, route: Route, id: &str) -> (Exchange, Value) {
+    let path = match route {
+        Route::Confirmations => format!("/v3/confirmations/pending?session_id={session}"),
+        Route::Actions => format!("/v3/actions/{id}"),
+        Route::EvaOs => "/approvals".to_owned(),
+    };
+    let exchange = client.send(Ask::get(route.issuer(), &path)).await;
+    let shown = pending(exchange.answered(), route, id).clone();
+    (exchange, shown)
+}
+
+fn pending<'a>(answer: &'a Value, route: Route, id: &str) -> &'a Value {
+    let (list, field) = match route {
+        Route::Confirmations => (&answer["confirmations"], "confirmation_id"),
+        Route::EvaOs => (&answer["approvals"], "approval_id"),
+        Route::Actions => {
+            let action = &answer["action"];
+            let pending = action["state"] == "pending_approval" && action["action_id"] == id;
+            return if pending { action } else { &Value::Null };
+        }
+    };
+    let found = list
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one[field] == id));
+    found.unwrap_or(&Value::Null)
+}
+
+/// A text of an answer.
+///
+/// # Errors
+/// When there is none, or the answer is a refusal.
+pub fn text(exchange: &Exchange, body: &Value, field: &str) -> anyhow::Result<String> {
     let text = body[field]
         .as_str()
         .filter(|_| exchange.ok())
@@ -281,7 +313,11 @@ fn text(exchange: &Exchange, body: &Value, field: &str) -> anyhow::Result<String
     text.ok_or_else(|| missing(exchange, field))
 }
 
-fn number(exchange: &Exchange, body: &Value, field: &str) -> anyhow::Result<i64> {
+/// A number of an answer, likewise.
+///
+/// # Errors
+/// When there is none, or the answer is a refusal.
+pub fn number(exchange: &Exchange, body: &Value, field: &str) -> anyhow::Result<i64> {
     let number = body[field].as_i64().filter(|_| exchange.ok());
     number.ok_or_else(|| missing(exchange, field))
 }

@@ -8,5 +8,6 @@ pub mod round;
 
 pub use asked::Asked;
 pub use minted::{
-    GUARDED_TOOL, Minted, Route, Shown, Verb, guarded_calls, marked, markers, mint, session,
+    GUARDED_TOOL, Minted, Route, Shown, Verb, guarded_calls, look, marked, markers, mint, number,
+    session, text,
 };

@@ -2,5 +2,6 @@
 
 pub mod approval_race_safe;
 pub mod fence_token_enforcement;
+pub mod idempotency_key_support;
 pub mod idempotency_store_durable;
 pub mod tasks_endpoint;

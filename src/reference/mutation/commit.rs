@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Claim, Claimed, Claims, Done, Refused, fingerprint, is_stored};
+use super::{Claim, Claimed, Claims, Done, Refused, is_stored};
 use crate::reference::audit::Outcome;
 use crate::reference::service::Service;
 use crate::reference::store::{StoreError, Tx};
@@ -20,7 +20,7 @@ impl Request {
         let claim = call.key.as_ref().map(|key| Claim {
             endpoint: call.endpoint.clone(),
             key: key.0.clone(),
-            fingerprint: fingerprint(call),
+            fingerprint: (svc.parts.fingerprint)(call),
             ttl_ms: svc.config().idempotency.ttl_ms,
         });
         Self {

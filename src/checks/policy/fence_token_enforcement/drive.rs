@@ -7,16 +7,18 @@ use futures_util::future::join_all;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::story::{Act, Aim, Attempt, Look, Step, Story};
 use super::{Evidence, Kill};
-use crate::chaos::approvals::{Minted, Route, Shown, Verb, guarded_calls, markers, mint, session};
+use crate::chaos::approvals::{
+    self, Minted, Route, Shown, Verb, guarded_calls, markers, mint, session,
+};
 use crate::chaos::storm;
 use crate::checks::{Cx, Undecided};
 use crate::doubles::Double;
-use crate::target::{Ask, Client, Credential, Exchange, Instance};
+use crate::target::{Ask, Client, Credential, Instance};
 
 /// How long a decision stays open: far longer than the drive.
 const TTL_MS: u64 = 600_000;
@@ -227,35 +229,10 @@ impl Desk {
 
     /// What the target shows of a decision.
     async fn look(&self, client: &Client, decision: &Minted) -> Look {
-        let (route, id) = (decision.route, decision.id.as_str());
-        let path = match route {
-            Route::Confirmations => {
-                format!("/v3/confirmations/pending?session_id={}", self.session)
-            }
-            Route::Actions => format!("/v3/actions/{id}"),
-            Route::EvaOs => "/approvals".to_owned(),
-        };
-        let exchange = client.send(Ask::get(route.issuer(), &path)).await;
-        Look::new(&exchange, pending(&exchange, route, id))
+        let (route, id) = (decision.route, &decision.id);
+        let (exchange, shown) = approvals::look(client, &self.session, route, id).await;
+        Look::new(&exchange, &shown)
     }
-}
-
-/// What an answer shows of a pending decision, null if it is not among the pending ones.
-fn pending<'a>(exchange: &'a Exchange, route: Route, id: &str) -> &'a Value {
-    let answer = exchange.answered();
-    let (list, field) = match route {
-        Route::Confirmations => (&answer["confirmations"], "confirmation_id"),
-        Route::EvaOs => (&answer["approvals"], "approval_id"),
-        Route::Actions => {
-            let action = &answer["action"];
-            let pending = action["state"] == "pending_approval" && action["action_id"] == id;
-            return if pending { action } else { &Value::Null };
-        }
-    };
-    let found = list
-        .as_array()
-        .and_then(|all| all.iter().find(|one| one[field] == id));
-    found.unwrap_or(&Value::Null)
 }
 
 /// The fence that a request shows, as far as the answers so far tell.
