@@ -9,10 +9,12 @@
 //! the mean is not). Load that makes a window uncertain spoils a pattern; it is driven again, on
 //! another target that allows more time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::absence::Verdict;
 use super::lane::lane;
@@ -282,12 +284,13 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     });
     let mean = mean.await?;
     let _span = cx.span("windows");
+    let quick = Arc::default();
     tokio::try_join!(
-        again(rows, &mut seen.rows, drive_rows),
-        again(neutral, &mut seen.neutral, drive_neutral),
-        again(hanging, &mut seen.hanging, drive_hanging),
-        again(late, &mut seen.late, drive_late),
-        again(mean, &mut seen.mean, drive_mean),
+        again(rows, &quick, &mut seen.rows, drive_rows),
+        again(neutral, &quick, &mut seen.neutral, drive_neutral),
+        again(hanging, &quick, &mut seen.hanging, drive_hanging),
+        again(late, &quick, &mut seen.late, drive_late),
+        again(mean, &quick, &mut seen.mean, drive_mean),
     )?;
     Ok(())
 }
@@ -322,13 +325,14 @@ async fn lanes(
 /// Drives a pattern on one target after the other until load spoils it no more.
 async fn again(
     lanes: Vec<(u64, Lane)>,
+    quick: &Arc<Mutex<()>>,
     lines: &mut Vec<Timeline>,
     pattern: impl AsyncFn(&mut Cycle<'_>, u64) -> anyhow::Result<Went>,
 ) -> anyhow::Result<()> {
     for (limit_ms, lane) in lanes {
         lines.push(Timeline::default());
         let Some(line) = lines.last_mut() else { break };
-        let mut cycle = lane.open(line).await?;
+        let mut cycle = lane.open(line).await?.sharing(quick);
         if pattern(&mut cycle, limit_ms).await? != Went::Uncertain {
             break;
         }

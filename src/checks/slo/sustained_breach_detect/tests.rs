@@ -9,7 +9,7 @@ fn rows(flaw: Flaw) -> Timeline {
         paper.drive(&"B".repeat(30)).wait();
         return paper.line;
     }
-    paper.drive("BHBBHB").failing(610).drive("B").wait();
+    paper.drive("BHBBHB").failing(610).wait().drive("B").wait();
     paper.line
 }
 
