@@ -166,6 +166,16 @@ pub const CHECKS: &[Check] = &[
         super::policy::fence_token_enforcement
     ),
     check!(
+        "sustained-breach-detect",
+        "src/checks/slo/sustained_breach_detect.rs",
+        super::slo::sustained_breach_detect
+    ),
+    check!(
+        "degrade-mode-transition",
+        "src/checks/slo/degrade_mode_transition.rs",
+        super::slo::degrade_mode_transition
+    ),
+    check!(
         "recovery-exit-criteria",
         "src/checks/slo/recovery_exit_criteria.rs",
         super::slo::recovery_exit_criteria
@@ -179,6 +189,11 @@ pub const CHECKS: &[Check] = &[
         "chaos-degrade-cycle",
         "src/checks/slo/chaos_degrade_cycle.rs",
         super::slo::chaos_degrade_cycle
+    ),
+    check!(
+        "slo-config-dynamic",
+        "src/checks/slo/slo_config_dynamic.rs",
+        super::slo::slo_config_dynamic
     ),
 ];
 

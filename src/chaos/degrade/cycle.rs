@@ -4,12 +4,14 @@
 //! It records into a [`Timeline`] and decides nothing. It looks at the events only to know when to
 //! go on; whether they are right is for the judge.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::lane::{LEAST_BOUND, PATIENCE, SESSIONS, WINDOW_TURNS, thresholds};
 use super::machine::Change;
@@ -28,7 +30,7 @@ const PAGE: usize = 1000;
 const TEXT: &str = "how late is it";
 const SLOW_TEXT: &str = "how late will it be";
 /// Quick turns under way at once, among slow ones.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// How much the delay on the wire varies, to both sides.
 const WIRE_JITTER_MS: u64 = 20;
 
@@ -55,6 +57,9 @@ pub struct Cycle<'a> {
     pub(super) client: Client,
     pub(super) clock: Clock,
     pub(super) sessions: Vec<String>,
+    /// Held while turns are under way that are to be quick: cycles that share it do not make each
+    /// other's slow.
+    undisturbed: Arc<Mutex<()>>,
     /// The last event that was read.
     after: u64,
     /// The last change of mode that was read.
@@ -85,6 +90,7 @@ impl<'a> Cycle<'a> {
             injecting: false,
             clock,
             sessions: Vec::new(),
+            undisturbed: Arc::default(),
             after: 0,
             last: None,
             sent: 0,
@@ -92,9 +98,26 @@ impl<'a> Cycle<'a> {
         }
     }
 
+    /// Quick turns wait for those of other cycles that share this.
+    #[must_use]
+    pub fn sharing(mut self, undisturbed: &Arc<Mutex<()>>) -> Self {
+        self.undisturbed = Arc::clone(undisturbed);
+        self
+    }
+
     /// What was seen so far.
     pub fn line(&self) -> &Timeline {
         self.line
+    }
+
+    /// Asks as an operator.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A session that has turns.
+    pub fn session(&self) -> &str {
+        &self.sessions[0]
     }
 
     /// Whether the last change of mode that was read was an entry.
@@ -116,6 +139,20 @@ impl<'a> Cycle<'a> {
                 link.faults(Faults::one_way(Direction::ToUpstream, delay));
             }
         }
+    }
+
+    /// Slows every turn from now on, and fails it in the end.
+    pub fn fail(&mut self) {
+        self.injecting = true;
+        self.models.behave(Behaviour {
+            fail: Some(503),
+            ..Behaviour::slow(self.injected_ms())
+        });
+    }
+
+    /// Has every turn take at least so long, whatever the limits are.
+    pub fn hold_each(&mut self, held_ms: u64) {
+        self.models.behave(Behaviour::slow(held_ms));
     }
 
     /// What a slow turn takes at least: a tenth more than it may.
@@ -224,6 +261,11 @@ impl<'a> Cycle<'a> {
 
     /// One batch, recorded, and how fast it certainly was.
     async fn batch(&mut self, turns: usize) -> Speed {
+        let undisturbed = Arc::clone(&self.undisturbed);
+        let _quick = match self.injecting {
+            true => None,
+            false => Some(undisturbed.lock().await),
+        };
         let known = self.models.calls().len();
         let invoked_us = self.clock.now_us();
         let asks = (0..turns).map(|turn| self.turn(turn % self.sessions.len(), TEXT));
@@ -251,16 +293,45 @@ impl<'a> Cycle<'a> {
         let held = join_all((0..slow).map(|turn| self.turn(turn, SLOW_TEXT)));
         let others = self.sessions.len() - slow;
         let quick = stream::iter(slow..turns).map(|turn| self.turn(slow + turn % others, TEXT));
-        let quick = quick.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+        let quick = async {
+            let _quick = self.undisturbed.lock().await;
+            quick.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await
+        };
         let (mut answers, quick) = tokio::join!(held, quick);
         answers.extend(quick);
         self.record(invoked_us, known, &answers);
         self.models.behave(Behaviour::default());
-        self.events_of(turns as u64, expect).await
+        if self.events_of(turns as u64, expect).await? == Went::Silent {
+            return Ok(Went::Silent);
+        }
+        let thresholds = &self.instance.setup().config["slo"]["thresholds"];
+        let class = self
+            .line
+            .batches()
+            .last()
+            .and_then(|batch| batch.class(thresholds));
+        Ok(if class.is_some() {
+            Went::Clean
+        } else {
+            Went::Uncertain
+        })
     }
 
-    /// Turns that the model holds, until `until` says that they may end, or [`LEAST_BOUND`] after
-    /// the last change that was read. They are never answered: the target is done with.
+    /// Reads the log, without any turn, for this long.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn look_on(&mut self, time: Duration) -> anyhow::Result<()> {
+        let end_us = self.clock.now_us() + time.as_micros() as u64;
+        while self.clock.now_us() < end_us {
+            tokio::time::sleep(POLL_INTERVAL * 4).await;
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    /// Turns that the model holds, until the entry is read, at most `bound` long: true when it is.
+    /// They are never answered; the target is done with.
     ///
     /// # Errors
     /// When the log cannot be read, or the model did not get the turns.

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::cycle::{Cycle, POLL_INTERVAL};
+use super::lane::LEAST_BOUND;
 use super::timeline::{Edit, Effective, Step};
 use crate::base::json::{merge, sha256_hex};
 use crate::target::{Ask, Writing};
@@ -26,13 +27,13 @@ pub struct Broken {
 }
 
 impl Cycle<'_> {
-    /// The text of the config file with this change of its `slo` key.
+    /// The text of the config file with this change.
     ///
     /// # Errors
     /// When there is no such text.
-    pub fn text_with(&self, slo: &Value) -> anyhow::Result<Vec<u8>> {
+    pub fn text_with(&self, change: &Value) -> anyhow::Result<Vec<u8>> {
         let mut config = self.instance.setup().config.clone();
-        merge(&mut config, &json!({"slo": slo}));
+        merge(&mut config, change);
         serde_json::to_vec_pretty(&config).context("a config that cannot be written")
     }
 
@@ -41,9 +42,10 @@ impl Cycle<'_> {
     /// # Errors
     /// What the file system says.
     pub fn edit(&mut self, name: &str, slo: &Value, how: Writing) -> anyhow::Result<()> {
-        let text = self.text_with(slo)?;
+        let change = json!({"slo": slo});
+        let text = self.text_with(&change)?;
         let mut config = self.instance.setup().config.clone();
-        merge(&mut config, &json!({"slo": slo}));
+        merge(&mut config, &change);
         let whole = config["slo"].clone();
         self.write(name, &text, how, Some(whole), "")?;
         self.instance.edited(config);
@@ -136,12 +138,22 @@ impl Cycle<'_> {
         }
     }
 
-    /// What the target wrote to stderr.
+    /// The warnings that the target wrote to stderr, when there are so many, or after
+    /// [`LEAST_BOUND`]: what is written goes through a pipe.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn stderr(&self) -> anyhow::Result<String> {
-        Ok(self.instance.stderr()?)
+    pub async fn warnings(&self, awaited: usize) -> anyhow::Result<Vec<String>> {
+        let end_us = self.clock.now_us() + LEAST_BOUND.as_micros() as u64;
+        loop {
+            let text = self.instance.stderr()?;
+            let warnings = text.lines().filter(|line| line.contains("WARN"));
+            let warnings: Vec<String> = warnings.map(str::to_owned).collect();
+            if warnings.len() >= awaited || self.clock.now_us() > end_us {
+                return Ok(warnings);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     fn pid(&mut self) -> Option<u32> {

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::base::json::merge;
+use crate::base::json::{merge, sha256_hex};
 use crate::chaos::degrade::lane::slo_by_count;
 use crate::chaos::degrade::timeline::{
-    Batch, Event, Probe, Read, Status, Step, Timeline, Turn, Work,
+    Batch, Edit, Effective, Event, Hanging, Probe, Read, Status, Step, Timeline, Turn, Work,
 };
 
 /// What is wrong with it.
@@ -56,6 +56,50 @@ pub(super) enum Flaw {
     EntersAtOnce,
     /// Turns are shed too.
     TurnsShed,
+    /// Breached windows add up over healthy ones.
+    Cumulative,
+    /// One breached window too many is asked for.
+    EntersLate,
+    /// The mean is taken for the 95th percentile.
+    MeanForP95,
+    /// The 99th percentile is not looked at.
+    P99Ignored,
+    /// A window with too few samples is judged by them.
+    FewCount,
+    /// A window with too few samples ends a row of breached ones.
+    FewReset,
+    /// Turns that hang are no samples.
+    HangUnseen,
+    /// Turns that failed are no samples.
+    FailuresUncounted,
+    /// Each breached window while degraded is announced as an entry.
+    EnteredPerWindow,
+    /// The entry is not announced.
+    EnteredSilently,
+    /// The percentiles of the entry are of some other window.
+    MetricsWrong,
+    /// The entry says nothing of why.
+    ReasonMissing,
+    /// Frames are refused before anything is wrong.
+    ShedsBefore,
+    /// Memory writes are shed whatever their priority.
+    WritesShed,
+    /// Edits wait for a restart.
+    NeedsRestart,
+    /// An edit begins the count of breached windows anew.
+    CountReset,
+    /// An invalid file takes all limits to nothing.
+    ZeroesLimits,
+    /// Each write of an invalid file is an event, the same content again too.
+    RejectsTwice,
+    /// An invalid file is ignored without a word.
+    RejectsSilently,
+    /// An event for an invalid file that does not say what is wrong.
+    RejectsVaguely,
+    /// A file is read while it is being written.
+    ReadsAtOnce,
+    /// An edit is taken by a new process.
+    Restarts,
 }
 
 /// The target, and the timeline that it leaves.
@@ -73,7 +117,13 @@ pub(super) struct Paper {
     breaches: u64,
     entered_us: u64,
     history: Vec<Value>,
-    shed: [u64; 2],
+    /// The breached windows in a row, oldest first.
+    streak: Vec<Value>,
+    pub(super) shed: [u64; 2],
+    /// What the next window has.
+    next_slo: Value,
+    told: Vec<String>,
+    pid: u32,
     first_status: Option<Value>,
 }
 
@@ -84,7 +134,11 @@ impl Paper {
         let mut paper = Paper {
             line: Timeline::default(),
             flaw,
+            next_slo: config.clone(),
             slo: config,
+            streak: Vec::new(),
+            told: Vec::new(),
+            pid: 4242,
             now_us: 1_000_000,
             seq: 0,
             index: 0,
@@ -120,6 +174,7 @@ impl Paper {
     pub(super) fn kill(&mut self, slo: Value) {
         self.line.push(Step::Killed { at_us: self.now_us });
         merge(&mut self.slo, &slo);
+        self.next_slo = self.slo.clone();
         self.open.clear();
         match self.flaw {
             Flaw::CountsLostOnKill => (self.healthy, self.breaches) = (0, 0),
@@ -139,38 +194,148 @@ impl Paper {
     }
 
     pub(super) fn turns(&mut self, turns: usize, took_ms: u64) -> &mut Paper {
+        let refused = self.flaw == Flaw::TurnsShed && self.degraded;
+        let (status, code) = if refused { (503, "SHED") } else { (200, "") };
+        self.batch(&vec![took_ms; turns], status, code)
+    }
+
+    /// A window of turns of which some are slow, and a read.
+    pub(super) fn mixed(&mut self, slow: usize, slow_ms: u64, turns: usize) -> &mut Paper {
+        let took = |turn| if turn < slow { slow_ms } else { 12 };
+        let took: Vec<u64> = (0..turns).map(took).collect();
+        self.batch(&took, 200, "").read()
+    }
+
+    /// A window of slow turns that fail in the end, and a read.
+    pub(super) fn failing(&mut self, took_ms: u64) -> &mut Paper {
+        self.batch(&[took_ms; 5], 503, "MODEL_UNAVAILABLE").read()
+    }
+
+    fn batch(&mut self, took_ms: &[u64], status: u16, code: &str) -> &mut Paper {
         let invoked_us = self.now_us;
-        let returned_us = invoked_us + took_ms * 1000;
-        let status = if self.flaw == Flaw::TurnsShed && self.degraded {
-            503
-        } else {
-            200
+        let end = |took_ms: u64| invoked_us + took_ms * 1000;
+        self.now_us = end(took_ms.iter().copied().max().unwrap_or(0));
+        let unfed = match self.flaw {
+            Flaw::NotFed => true,
+            Flaw::FailuresUncounted => status != 200,
+            _ => false,
         };
-        let call = (invoked_us + 1000, returned_us - 1000);
-        self.now_us = returned_us;
-        for _ in 0..turns {
-            if self.flaw != Flaw::NotFed {
-                self.open.push(took_ms);
-            }
-            if self.open.len() == 5 {
-                let slowest = self.open.drain(..).max().unwrap_or(0);
-                self.window(slowest as f64);
+        let full = self.count("window_max_samples", 5) as usize;
+        for took_ms in took_ms.iter().filter(|_| !unfed) {
+            self.open.push(*took_ms);
+            if self.open.len() == full {
+                let samples = std::mem::take(&mut self.open);
+                self.window(samples);
             }
         }
-        let turn = Turn {
+        let turns = took_ms.iter().map(|took_ms| Turn {
             invoked_us,
-            returned_us: Some(returned_us),
+            returned_us: Some(end(*took_ms)),
             status,
-            code: String::new(),
-        };
+            code: code.to_owned(),
+        });
+        let calls = took_ms
+            .iter()
+            .map(|took| (invoked_us + 1000, end(*took) - 1000));
         self.line.push(Step::Batch(Batch {
             invoked_us,
-            returned_us,
-            turns: vec![turn; turns],
-            model_calls: vec![call; turns],
+            returned_us: self.now_us,
+            turns: turns.collect(),
+            model_calls: calls.collect(),
             wire_delay_ms: 0,
         }));
         self
+    }
+
+    /// Turns that never end, for as many windows of time.
+    pub(super) fn hang(&mut self, turns: usize, windows: u64) -> &mut Paper {
+        let invoked_us = self.now_us;
+        self.now_us += 3000;
+        self.line.push(Step::Hanging(Hanging {
+            invoked_us,
+            held: turns,
+            held_us: self.now_us,
+        }));
+        for window in 1..=windows {
+            let window_ms = self.count("window_ms", 10_000);
+            self.now_us += window_ms * 1000;
+            if self.flaw != Flaw::HangUnseen {
+                self.window(vec![window * window_ms; turns]);
+            }
+            self.read();
+        }
+        self
+    }
+
+    /// Another valid content, which is looked for until it is in force.
+    pub(super) fn edit(&mut self, name: &str, change: Value) -> &mut Paper {
+        let mut given = self.next_slo.clone();
+        merge(&mut given, &change);
+        if self.flaw == Flaw::Restarts {
+            self.pid += 1;
+        }
+        self.wrote(name, &given.to_string(), Some(given.clone()), "");
+        match self.flaw {
+            Flaw::NeedsRestart => self.now_us += 10_100_000,
+            _ => self.next_slo = given,
+        }
+        if self.flaw == Flaw::CountReset {
+            self.breaches = 0;
+        }
+        let invoked_us = self.now_us;
+        self.now_us += 55_000;
+        self.line.push(Step::Effective(Effective {
+            invoked_us,
+            returned_us: self.now_us,
+            looks: 9,
+            slo: self.next_slo.clone(),
+            pid: Some(self.pid),
+        }));
+        self
+    }
+
+    /// A content that is not to be taken, and a read after it has stayed for so long.
+    pub(super) fn spoil(&mut self, name: &str, names: &str, stays_ms: u64) -> &mut Paper {
+        self.wrote(name, name, None, names);
+        self.now_us += stays_ms * 1000;
+        if self.flaw == Flaw::ZeroesLimits {
+            merge(
+                &mut self.next_slo,
+                &json!({"thresholds": {"total": {"p95": 0, "p99": 0}}}),
+            );
+        }
+        let known = self.told.contains(&name.to_owned());
+        let told = stays_ms >= 50 || self.flaw == Flaw::ReadsAtOnce;
+        if told && (!known || self.flaw == Flaw::RejectsTwice) && self.flaw != Flaw::RejectsSilently
+        {
+            self.told.push(name.to_owned());
+            let names = if self.flaw == Flaw::RejectsVaguely {
+                ""
+            } else {
+                names
+            };
+            let sha256 = sha256_hex(name.as_bytes());
+            let data = json!({
+                "path": format!("slo.{names}"), "message": "wrong", "sha256": sha256,
+                "config_generation": 1,
+            });
+            self.event("slo.config.rejected", data);
+        }
+        self.read()
+    }
+
+    fn wrote(&mut self, name: &str, text: &str, slo: Option<Value>, names: &str) {
+        let invoked_us = self.now_us;
+        self.now_us += 1000;
+        self.line.push(Step::Edit(Edit {
+            name: name.to_owned(),
+            invoked_us,
+            returned_us: self.now_us,
+            sha256: sha256_hex(text.as_bytes()),
+            slo,
+            names: names.to_owned(),
+            pid: Some(self.pid),
+        }));
     }
 
     /// Windows that time closes, without traffic.
@@ -178,25 +343,45 @@ impl Paper {
         for _ in 0..windows {
             self.now_us += self.count("window_ms", 10_000) * 1000;
             let probes = self.slo["self_probe"].as_bool().unwrap_or(true);
+            let few = std::mem::take(&mut self.open);
             if self.degraded && probes && self.flaw != Flaw::NoProbes {
-                self.window(8.0);
+                self.window(vec![8; 5]);
             } else if self.flaw == Flaw::NeutralCounts {
-                self.window(0.0);
+                self.window(vec![0; 5]);
             } else {
                 self.index += 1;
+                match self.flaw {
+                    Flaw::FewReset => self.breaches = 0,
+                    Flaw::FewCount if !few.is_empty() => self.breaches += 1,
+                    _ => {}
+                }
             }
             self.read();
         }
         self
     }
 
-    fn window(&mut self, p95: f64) {
+    fn window(&mut self, mut took_ms: Vec<u64>) {
         self.index += 1;
-        let breach = p95 > 500.0;
+        took_ms.sort_unstable();
+        let at = |percent: usize| took_ms[(took_ms.len() * percent).div_ceil(100) - 1] as f64;
+        let mean = took_ms.iter().sum::<u64>() as f64 / took_ms.len() as f64;
+        let limit = |name: &str| {
+            let limit = self.slo["thresholds"]["total"][name].as_f64();
+            limit.unwrap_or(f64::INFINITY)
+        };
+        let judged = if self.flaw == Flaw::MeanForP95 {
+            mean
+        } else {
+            at(95)
+        };
+        let late = at(99) > limit("p99") && self.flaw != Flaw::P99Ignored;
+        let breach = judged > limit("p95") || late;
         let class = if breach { "breach" } else { "healthy" };
-        let figures = json!({"total": p95, "model": p95});
+        let figures = |percent| json!({"total": at(percent), "model": at(percent)});
         let window = json!({
-            "index": self.index, "class": class, "samples": 5, "p95": figures, "p99": figures,
+            "index": self.index, "class": class, "samples": took_ms.len(),
+            "p95": figures(95), "p99": figures(99),
         });
         self.event("slo.window", window.clone());
         if breach {
@@ -204,35 +389,53 @@ impl Paper {
         } else {
             self.recovered()
         }
+        self.slo = self.next_slo.clone();
     }
 
     fn breached(&mut self, window: Value) {
         self.history.push(window.clone());
         self.breaches += 1;
-        let again = self.degraded && self.healthy > 0 && self.flaw == Flaw::SecondEntered;
+        let again = self.degraded
+            && match self.flaw {
+                Flaw::SecondEntered => self.healthy > 0,
+                Flaw::EnteredPerWindow => true,
+                _ => false,
+            };
         if self.flaw != Flaw::CountNotReset {
             self.healthy = 0;
         }
-        let needed = if self.flaw == Flaw::EntersAtOnce {
-            1
-        } else {
-            self.count("breach_windows", 3)
+        let specified = self.count("breach_windows", 3);
+        let needed = match self.flaw {
+            Flaw::EntersAtOnce => 1,
+            Flaw::EntersLate => specified + 1,
+            _ => specified,
         };
+        self.streak.push(window);
         if again || (!self.degraded && self.breaches >= needed) {
             if !self.degraded {
                 (self.entered_us, self.healthy) = (self.now_us, 0);
             }
             self.degraded = true;
-            let reason = "total p95 610 ms > 500 ms";
-            self.event(
-                "slo.degrade.entered",
-                json!({"reason": reason, "windows": [window]}),
-            );
+            self.enter();
         }
     }
 
+    fn enter(&mut self) {
+        let mut data = json!({"reason": "total p95 610 ms > 500 ms", "windows": self.streak});
+        match self.flaw {
+            Flaw::EnteredSilently => return,
+            Flaw::MetricsWrong => data["windows"][0]["p95"]["total"] = json!(4.0),
+            Flaw::ReasonMissing => data["reason"] = json!(""),
+            _ => {}
+        }
+        self.event("slo.degrade.entered", data);
+    }
+
     fn recovered(&mut self) {
-        self.breaches = 0;
+        if self.flaw != Flaw::Cumulative {
+            self.breaches = 0;
+        }
+        self.streak.clear();
         self.healthy += 1;
         let specified = self.count("recover_windows", 5);
         let needed = match self.flaw {
@@ -302,9 +505,10 @@ impl Paper {
             let spared = match work {
                 Work::VisionFrame => self.flaw == Flaw::FramesServed,
                 Work::MemoryWriteLow => false,
-                Work::MemoryWriteNormal => true,
+                Work::MemoryWriteNormal => self.flaw != Flaw::WritesShed,
             };
-            let shed = self.degraded && !spared;
+            let early = self.flaw == Flaw::ShedsBefore && work == Work::VisionFrame;
+            let shed = early || (self.degraded && !spared);
             if shed && self.flaw != Flaw::ShedUncounted {
                 self.shed[usize::from(work == Work::MemoryWriteLow)] += 1;
             }

@@ -54,6 +54,11 @@ pub(super) struct Walk {
     pub(super) in_force: InForce,
     pub(super) threshold_ms: f64,
     self_probe: bool,
+    /// What closes a window: its samples, when not 0, and its time.
+    full: u64,
+    window_us: u64,
+    /// Turns of the last batch that are samples for certain.
+    sampled: u64,
     /// Turns hang, and nothing else is under way: every sample is past its limit.
     hanging: bool,
     /// The class of the pending turns as one window, when they are one batch.
@@ -122,6 +127,9 @@ impl Walk {
             in_force: InForce::default(),
             threshold_ms: f64::INFINITY,
             self_probe: true,
+            full: 0,
+            window_us: 0,
+            sampled: 0,
             hanging: false,
             alone: None,
             pending: Pending::default(),
@@ -162,6 +170,11 @@ impl Walk {
         batch.speed(self.threshold_ms)
     }
 
+    /// Whether a window of exactly these turns was certainly breached.
+    pub(super) fn breached(&self, batch: &Batch) -> bool {
+        self.in_force.class(batch) == Some(Class::Breach)
+    }
+
     /// The story without the probes.
     pub(super) fn windows(&self) -> String {
         self.story.replace(['x', 'o'], "")
@@ -173,6 +186,8 @@ impl Walk {
                 self.pending.earliest_us = *from_us;
                 self.in_force.started(slo, rules_of);
                 self.threshold_ms = slo["thresholds"]["total"]["p95"].as_f64().unwrap_or(8000.0);
+                self.full = slo["window_max_samples"].as_u64().unwrap_or(0);
+                self.window_us = slo["window_ms"].as_u64().unwrap_or(10_000) * 1000;
                 self.self_probe = slo["self_probe"].as_bool().unwrap_or(true);
             }
             Step::Killed { .. } => {
@@ -219,6 +234,7 @@ impl Walk {
         let free = self.pending.all() == 0;
         self.alone = free.then(|| self.in_force.class(batch)).flatten();
         let turns = batch.turns.len() as u64;
+        self.sampled = if batch.all_sampled() { turns } else { 0 };
         let speed = if certain {
             self.speed(batch)
         } else {
@@ -296,6 +312,7 @@ impl Walk {
             Some("neutral") => vec![Class::Neutral],
             _ => vec![Class::Breach, Class::Healthy],
         };
+        self.overfull(data);
         let (classes, letter) = if let Some(class) = self.certain(samples(data)) {
             if own != [class] {
                 self.misread.push(format!(
@@ -315,6 +332,20 @@ impl Walk {
         };
         self.fresh.windows.push(classes);
         self.fresh.letters.push(letter);
+    }
+
+    /// In normal mode nobody but clients fills a window: one with more samples than there were
+    /// turns is misread.
+    fn overfull(&mut self, data: &Value) {
+        let fresh = &self.fresh;
+        let first = fresh.windows.is_empty() && fresh.changes.is_empty();
+        let (got, all) = (samples(data), self.pending.all());
+        if first && !self.hanging && self.possible.surely_serves() && got > all {
+            let index = &data["index"];
+            self.misread.push(format!(
+                "window {index}: got {got} samples, expected at most {all}"
+            ));
+        }
     }
 
     /// What a window of so many samples certainly is.
@@ -350,9 +381,31 @@ impl Walk {
         self.lag.clear();
     }
 
+    /// Turns that fill a window by their number and are none in the log, for as long as it can
+    /// ask for, are misread as no samples.
+    fn unfilled(&mut self) {
+        let waited_us = self
+            .fresh
+            .looked_us
+            .saturating_sub(self.pending.returned_us);
+        let by_count = self.window_us / 10 > waited_us && self.full > 0;
+        let surely = waited_us >= LEAST_BOUND_US && self.fresh.looks >= LEAST_LOOKS;
+        let none = self.fresh.windows.is_empty() && self.sampled >= self.full;
+        if by_count && none && surely {
+            let (sampled, full, waited_ms) = (self.sampled, self.full, waited_us / 1000);
+            self.misread.push(format!(
+                "after {:?}: got no window of {sampled} turns in {waited_ms} ms, expected one of each \
+                 {full}",
+                brief(&self.story)
+            ));
+        }
+    }
+
     /// What is in the log now is all there will be of the turns before: holds it against the
     /// specification.
     fn settle(&mut self) {
+        self.unfilled();
+        self.sampled = 0;
         let fresh = std::mem::take(&mut self.fresh);
         let before = brief(&self.story);
         self.story.push_str(&fresh.letters);
