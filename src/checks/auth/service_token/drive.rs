@@ -142,7 +142,7 @@ fn look_up(cx: &Cx, target: &Instance, shows: &mut [Show]) -> Result<(), Undecid
     let _span = cx.span("read databases");
     let listening = target.listening();
     let mut logs: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for (chain, _) in &listening.chains {
+    for chain in listening.chains.keys() {
         let path = listening
             .databases
             .get(chain)
