@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod bounds;
 pub mod crash;
 pub mod degrade;
+pub mod drill;
 pub mod fleet;
 pub mod history;
 pub mod judgement;

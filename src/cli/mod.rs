@@ -2,6 +2,7 @@
 //! Nothing else of the crate prints, reads the environment or ends the process.
 
 mod bundle;
+mod chaos;
 mod exit;
 mod explain;
 mod gate;
@@ -56,6 +57,8 @@ enum Command {
     Prove(prove::Arguments),
     /// Make an incident bundle of a data directory, or verify one
     Bundle(bundle::Arguments),
+    /// Run a chaos drill
+    Chaos(chaos::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
 }
@@ -120,6 +123,7 @@ fn run() -> Exit {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Bundle(arguments) => bundle::run(&arguments),
+        Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Serve(arguments) => return serve::run(&arguments).unwrap_or_else(Stop::say),
     };
     match ended.unwrap_or_else(Stop::say) {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 mod bundles;
+mod chaos;
 mod runs;
 mod signals;
 mod usage;

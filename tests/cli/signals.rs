@@ -60,12 +60,16 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A gate run that has a target by now; its temporary files are in `folder`/tmp.
 fn running_gate(folder: &Path) -> Running {
-    let temporary = folder.join("tmp");
-    fs::create_dir(&temporary).unwrap();
-    let mut command = command(
+    running(
         folder,
         &["gate", "v4.7", "approval-race-safe", "--out", "out"],
-    );
+    )
+}
+
+fn running(folder: &Path, arguments: &[&str]) -> Running {
+    let temporary = folder.join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = command(folder, arguments);
     command
         .env("TMPDIR", &temporary)
         .stdout(Stdio::null())
@@ -116,4 +120,29 @@ fn the_targets_of_a_killed_run_end_too() {
     wait_until("no target is left", || {
         targets_in(place.to_str().unwrap()) == 0
     });
+}
+
+#[test]
+fn an_interrupted_drill_leaves_a_journal_as_far_as_it_got_and_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["chaos", "degrade-cycle", "--journal", "journal.json"];
+    let mut child = running(folder.path(), &arguments);
+    let journal = folder.path().join("journal.json");
+    let read =
+        || -> Option<serde_json::Value> { serde_json::from_slice(&fs::read(&journal).ok()?).ok() };
+    // Before anything is done it says that the drill was cut short: should it be killed, that is so.
+    wait_until("a first journal is there", || read().is_some());
+    assert_eq!(read().unwrap()["status"], "interrupted");
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    assert_eq!(child.ended(), Some(3));
+    let place = folder.path().join("tmp");
+    wait_until("no target is left", || {
+        targets_in(place.to_str().unwrap()) == 0
+    });
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    let journal = read().unwrap();
+    assert_eq!(
+        (&journal["status"], &journal["sonia"]["verdict"]),
+        (&"interrupted".into(), &"UNKNOWN".into())
+    );
 }

@@ -12,7 +12,9 @@ fn help_and_version_are_answers() {
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(!ran.out.is_empty());
     }
-    for command in ["gate", "list", "explain", "prove", "bundle", "serve"] {
+    for command in [
+        "gate", "list", "explain", "prove", "bundle", "chaos", "serve",
+    ] {
         let ran = sonia(&[command, "--help"]);
         assert!(
             ran.out.contains(&format!("Example: sonia-gate {command}")),

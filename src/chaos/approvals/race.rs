@@ -99,7 +99,8 @@ fn any_move(rng: &mut ChaCha8Rng) -> Move {
     }
 }
 
-/// Mints what the plans need, then races batch by batch.
+/// Mints what the plans need, then races batch by batch, the tool as slow as this. The label tells
+/// these races from others of the site.
 ///
 /// # Errors
 /// When a decision could not be minted.
@@ -108,7 +109,7 @@ pub async fn race_all(
     seen: &mut Vec<Round>,
     clients: &[Client; 2],
     session: &str,
-    tool_ms: u64,
+    (label, tool_ms): (&str, u64),
     plans: Vec<Plan>,
 ) -> anyhow::Result<()> {
     let first = seen.len();
@@ -117,7 +118,7 @@ pub async fn race_all(
         let _span = site.span("mint");
         for route in Route::ALL {
             let wanted = plans.iter().filter(|plan| plan.route == route).count();
-            let markers = markers(site.seed, &format!("{route}-{tool_ms}"), wanted);
+            let markers = markers(site.seed, &format!("{route}-{label}"), wanted);
             minted.insert(route, mint(&clients[0], session, route, &markers).await?);
         }
     }

@@ -2,8 +2,8 @@
 //! happen although it had all the time that it can ask for.
 
 use super::Change;
-use super::lane::{PATIENCE, WINDOW_TURNS};
-use super::timeline::{Step, Timeline};
+use super::lane::{LEAST_BOUND, PATIENCE, WINDOW_TURNS};
+use super::timeline::{Speed, Step, Timeline};
 use super::walk::{LEAST_BOUND_US, Walk};
 use crate::chaos::Judgement;
 
@@ -53,6 +53,38 @@ impl Walk {
             self.threshold_ms
         );
         let surely = turns >= needed && watched_ms * 1000 >= LEAST_BOUND_US;
+        Some(if surely {
+            Verdict::Wrong(text)
+        } else {
+            Verdict::Unknown(text)
+        })
+    }
+
+    /// Why it is wrong that the target stayed degraded without latency, or why that is not known.
+    pub fn never_exited(&self, line: &Timeline, recover_windows: usize) -> Option<Verdict> {
+        let entered = self
+            .edges
+            .last()
+            .filter(|edge| edge.change == Change::Entered)?;
+        let since = line
+            .batches()
+            .filter(|batch| batch.invoked_us >= entered.latest_us);
+        let fast: Vec<_> = since
+            .filter(|batch| self.speed(batch) == Speed::Fast)
+            .collect();
+        let turns: usize = fast.iter().map(|batch| batch.turns.len()).sum();
+        let (first, last) = (fast.first(), fast.last());
+        let from_us = first.map_or(0, |batch| batch.invoked_us);
+        let time_us = last
+            .map_or(0, |batch| batch.returned_us)
+            .saturating_sub(from_us);
+        let text = format!(
+            "got no {} after {turns} quick turns and {} ms, expected it unaided",
+            Change::Exited.event(),
+            time_us / 1000
+        );
+        let enough = turns >= PATIENCE * recover_windows * WINDOW_TURNS;
+        let surely = enough && time_us >= LEAST_BOUND.as_micros() as u64;
         Some(if surely {
             Verdict::Wrong(text)
         } else {

@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::lane::{LEAST_BOUND, PATIENCE, SESSIONS, WINDOW_TURNS, thresholds};
+use super::lane::{Injection, LEAST_BOUND, PATIENCE, SESSIONS, WINDOW_TURNS, thresholds};
 use super::machine::Change;
 use super::timeline::{Batch, Event, Hanging, Read, Speed, Step, Timeline, Turn};
 use crate::base::Clock;
@@ -51,6 +51,8 @@ pub struct Cycle<'a> {
     pub(super) instance: Instance,
     pub(super) models: Double,
     link: Option<Link>,
+    /// Where latency comes from.
+    at: Injection,
     /// What a turn may take.
     threshold_ms: u64,
     injecting: bool,
@@ -85,6 +87,10 @@ impl<'a> Cycle<'a> {
             client: instance.client(Credential::Operator(1)),
             instance,
             models,
+            at: match &link {
+                None => Injection::Double,
+                Some(_) => Injection::Wire,
+            },
             link,
             threshold_ms,
             injecting: false,
@@ -128,7 +134,7 @@ impl<'a> Cycle<'a> {
     /// Slows every turn from now on.
     pub fn inject(&mut self) {
         self.injecting = true;
-        match &self.link {
+        match self.wire() {
             None => self.models.behave(Behaviour::slow(self.injected_ms())),
             Some(link) => {
                 // Never less than what is injected, whatever the jitter is.
@@ -155,6 +161,18 @@ impl<'a> Cycle<'a> {
         self.models.behave(Behaviour::slow(held_ms));
     }
 
+    /// Slows every turn from now on, here. Without a link there is only the double.
+    pub fn inject_at(&mut self, at: Injection) {
+        self.relieve();
+        self.at = at;
+        self.inject();
+    }
+
+    /// The link, when it is where latency comes from.
+    fn wire(&self) -> Option<&Link> {
+        self.link.as_ref().filter(|_| self.at == Injection::Wire)
+    }
+
     /// What a slow turn takes at least: a tenth more than it may.
     fn injected_ms(&self) -> u64 {
         self.threshold_ms + self.threshold_ms / 10
@@ -175,9 +193,9 @@ impl<'a> Cycle<'a> {
     /// Slows them no more.
     pub fn relieve(&mut self) {
         self.injecting = false;
-        match &self.link {
-            None => self.models.behave(Behaviour::default()),
-            Some(link) => link.heal(),
+        self.models.behave(Behaviour::default());
+        if let Some(link) = &self.link {
+            link.heal();
         }
     }
 
@@ -381,7 +399,7 @@ impl<'a> Cycle<'a> {
                 .filter(|call| !call.probe)
                 .filter_map(|call| Some((call.at_us, call.committed_us.or(call.answered_us)?)))
                 .collect(),
-            wire_delay_ms: if self.injecting && self.link.is_some() {
+            wire_delay_ms: if self.injecting && self.wire().is_some() {
                 self.injected_ms()
             } else {
                 0
@@ -458,22 +476,55 @@ impl<'a> Cycle<'a> {
     /// # Errors
     /// When it cannot be killed or does not come back (which is then an incident).
     pub async fn kill_and_start(&mut self, slo: &Value) -> anyhow::Result<()> {
-        let mut config = self.instance.setup().config.clone();
-        merge(&mut config, &json!({"slo": slo}));
-        let slo = config["slo"].clone();
+        self.kill().await?;
+        self.start(slo).await
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.line.push(Step::Killed {
             at_us: self.clock.now_us(),
         });
-        self.instance.kill().await?;
+        Ok(self.instance.kill().await?)
+    }
+
+    /// A start on the same data, with this change of the `slo` key.
+    ///
+    /// # Errors
+    /// When it does not come back (which is then an incident).
+    pub async fn start(&mut self, slo: &Value) -> anyhow::Result<()> {
+        let mut config = self.instance.setup().config.clone();
+        merge(&mut config, &json!({"slo": slo}));
+        let slo = config["slo"].clone();
         let from_us = self.clock.now_us();
         self.instance.start_again_with(config).await?;
+        self.started(slo, from_us, self.clock.now_us());
+        Ok(())
+    }
+
+    fn started(&mut self, slo: Value, from_us: u64, ready_us: u64) {
         self.line.push(Step::Started {
             from_us,
-            ready_us: self.clock.now_us(),
+            ready_us,
             slo,
         });
         (self.sent, self.sampled) = (0, 0);
-        Ok(())
+    }
+
+    /// The target, for what is no turn. Whoever kills it and starts it again says so with
+    /// [`Cycle::was_restarted`].
+    pub fn instance(&mut self) -> &mut Instance {
+        &mut self.instance
+    }
+
+    /// Notes a KILL and a start that somebody else saw to.
+    pub fn was_restarted(&mut self, killed_us: u64, ready_us: u64) {
+        self.line.push(Step::Killed { at_us: killed_us });
+        let slo = self.instance.setup().config["slo"].clone();
+        self.started(slo, killed_us, ready_us);
     }
 
     /// Opens sessions, after a start or a restart: whether old ones survive is not asked here.

@@ -52,6 +52,16 @@ enum Stand {
 }
 
 impl Stand {
+    /// The plainest way to this moment.
+    fn at(moment: Moment) -> Self {
+        match moment {
+            Moment::Arrived => Self::Tool(Point::Arrived),
+            Moment::Committed => Self::Tool(Point::Committed),
+            Moment::Unstored => Self::Unstored(&["api-gateway", "eva-os"]),
+            Moment::AnswerDue => Self::AnswerDue,
+        }
+    }
+
     fn moment(self) -> Moment {
         match self {
             Self::Tool(point) | Self::SecondTool(point) | Self::Model(point) => match point {
@@ -99,10 +109,11 @@ impl Stand {
     }
 }
 
-/// A lane before its target is started.
+/// What drives a lane, and the rounds it goes through.
 pub struct Crew {
     number: usize,
     stage: Stage,
+    rounds: Vec<Stand>,
 }
 
 /// Makes the lanes and their evidence.
@@ -110,7 +121,13 @@ pub async fn prepare(site: &mut Site, lanes: &mut Vec<Lane>) -> anyhow::Result<V
     let mut crews = Vec::new();
     for number in 0..LANES {
         let stage = Stage::set(site, json!({"operations": {"retry_ms": RETRY_MS}})).await?;
-        crews.push(Crew { number, stage });
+        let mut rounds = Stand::rounds(number).to_vec();
+        rounds.shuffle(&mut stage.seed.child("rounds").rng());
+        crews.push(Crew {
+            number,
+            stage,
+            rounds,
+        });
     }
     lanes.resize_with(LANES, Lane::default);
     Ok(crews)
@@ -131,15 +148,32 @@ struct Part {
 }
 
 impl Crew {
+    /// One KILL at each of these moments. Crews of one target have numbers of their own.
+    #[must_use]
+    pub fn at(number: usize, stage: Stage, moments: &[Moment]) -> Self {
+        Self {
+            number,
+            stage,
+            rounds: moments.iter().copied().map(Stand::at).collect(),
+        }
+    }
+
     async fn drive(&self, lane: &mut Lane) -> anyhow::Result<()> {
         let mut instance = self.stage.start().await?;
-        let client = operator(&instance);
-        let mut rounds = Stand::rounds(self.number);
-        rounds.shuffle(&mut self.stage.seed.child("rounds").rng());
-        let (answered, cut) = self.make_parts(&client, &rounds, lane).await?;
+        self.drive_on(&mut instance, lane).await
+    }
+
+    /// Drives all rounds on a target that runs.
+    ///
+    /// # Errors
+    /// When it cannot be driven on.
+    pub async fn drive_on(&self, instance: &mut Instance, lane: &mut Lane) -> anyhow::Result<()> {
+        let client = operator(instance);
+        let rounds = &self.rounds;
+        let (answered, cut) = self.make_parts(&client, rounds, lane).await?;
         self.first_answers(&client, &answered, lane).await;
         for (index, (stand, parts)) in rounds.iter().zip(&cut).enumerate() {
-            let outcome = self.round(&mut instance, *stand, parts, lane).await;
+            let outcome = self.round(instance, *stand, parts, lane).await;
             lane.backends = self.stage.backends();
             outcome?;
             if index == 0 {
@@ -170,17 +204,17 @@ impl Crew {
         let number = self.number;
         let mut wanted = vec![(
             None,
-            Wanted::new(Route::Session, format!("b4-l{number}-session")),
+            Wanted::new(Route::Session, format!("crash{number}-session")),
         )];
         for route in ROUTES {
             wanted.push((
                 None,
-                Wanted::new(route, format!("b4-l{number}-{}", short(route))),
+                Wanted::new(route, format!("crash{number}-{}", short(route))),
             ));
         }
         for (round, stand) in rounds.iter().enumerate() {
             for (nth, (route, tool_calls)) in stand.routes(number, round).into_iter().enumerate() {
-                let key = format!("b4-l{number}-r{round}-{}{nth}", short(route));
+                let key = format!("crash{number}-r{round}-{}{nth}", short(route));
                 wanted.push((
                     Some(round),
                     Wanted {

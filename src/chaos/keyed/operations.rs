@@ -214,7 +214,7 @@ impl Operation {
         of.status == 409 && self.code(of) == "KEY_IN_PROGRESS"
     }
 
-    /// `POST /v3/turn under b4-l0-r1-turn`, for messages.
+    /// `POST /v3/turn under crash0-r1-turn0`, for messages.
     pub fn line(&self) -> String {
         format!("{} under {}", self.route.name(), self.key)
     }

@@ -54,6 +54,20 @@ impl Stage {
         })
     }
 
+    /// On a target that runs already, with the site's doubles as its backends. The model's has to
+    /// run [`script`].
+    #[must_use]
+    pub fn over(site: &Site, instance: &Instance) -> Self {
+        Self {
+            clock: site.clock,
+            seed: site.seed,
+            models: site.models.clone(),
+            tools: site.tools.clone(),
+            launcher: site.launcher.clone(),
+            setup: instance.setup().clone(),
+        }
+    }
+
     /// Starts the target; one that will not is an incident, too.
     pub async fn start(&self) -> anyhow::Result<Instance> {
         match self.launcher.start(self.setup.clone()).await {
@@ -82,7 +96,8 @@ impl Stage {
 
 /// What the model answers: `read KEY PATH...` calls a safe tool for each path, `write KEY PATH...`
 /// a guarded one.
-fn script(request: &Value) -> Value {
+#[must_use]
+pub fn script(request: &Value) -> Value {
     let text = request["input_text"].as_str().unwrap_or_default();
     let mut words = text.split_whitespace();
     let verb = words.next().unwrap_or_default();

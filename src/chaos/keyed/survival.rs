@@ -69,7 +69,7 @@ impl Subject {
     }
 
     /// Whether the operation was certainly in flight when it was killed.
-    fn inside(&self, kill: &Kill, calls: &[Vec<&Seen>]) -> bool {
+    pub fn inside(&self, kill: &Kill, calls: &[Vec<&Seen>]) -> bool {
         let killed = kill.killed_us;
         let before = |at: Option<u64>| at.is_some_and(|at| at < killed);
         let unanswered = self
@@ -125,7 +125,8 @@ pub fn judge(lane: &Lane, tally: &mut Tally) {
     }
 }
 
-fn second_effects(calls: &[Vec<&Seen>]) -> u64 {
+/// Effects beyond the first, over all that one operation intends.
+pub fn second_effects(calls: &[Vec<&Seen>]) -> u64 {
     calls
         .iter()
         .map(|calls| effects(calls).saturating_sub(1))

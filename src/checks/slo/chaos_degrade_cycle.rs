@@ -7,11 +7,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::absence::Verdict;
 use super::lane::{TRIES, lane};
 use super::walk::{Walk, counts};
-use crate::chaos::degrade::lane::{LEAST_BOUND, PATIENCE, WINDOW_TURNS};
-use crate::chaos::degrade::timeline::{Speed, Timeline, Work};
+use crate::chaos::degrade::lane::WINDOW_TURNS;
+use crate::chaos::degrade::timeline::{Timeline, Work};
 use crate::chaos::degrade::{Change, Count, Cycle, Injection, Lane, Rules, Went};
 use crate::checks::{Cx, Judgement, Undecided};
 
@@ -97,7 +96,7 @@ fn modes(name: &str, line: &Timeline, judgement: &mut Judgement) -> (Walk, u64, 
     let (breach_windows, _) = counts(&json!({}));
     let absences = [
         walk.never_entered(line, breach_windows),
-        never_exited(line, &walk),
+        walk.never_exited(line, RECOVER_WINDOWS),
     ];
     for verdict in absences.into_iter().flatten() {
         verdict.prefixed(name).tell(judgement);
@@ -117,38 +116,6 @@ fn modes(name: &str, line: &Timeline, judgement: &mut Judgement) -> (Walk, u64, 
 
 fn after(story: &str, letter: char) -> &str {
     story.split_once(letter).map_or("", |(_, rest)| rest)
-}
-
-/// Why it is wrong that the target stayed degraded without latency, or why that is not known.
-fn never_exited(line: &Timeline, walk: &Walk) -> Option<Verdict> {
-    let entered = walk
-        .edges
-        .last()
-        .filter(|edge| edge.change == Change::Entered)?;
-    let since = line
-        .batches()
-        .filter(|batch| batch.invoked_us >= entered.latest_us);
-    let fast: Vec<_> = since
-        .filter(|batch| walk.speed(batch) == Speed::Fast)
-        .collect();
-    let turns: usize = fast.iter().map(|batch| batch.turns.len()).sum();
-    let (first, last) = (fast.first(), fast.last());
-    let from_us = first.map_or(0, |batch| batch.invoked_us);
-    let time_us = last
-        .map_or(0, |batch| batch.returned_us)
-        .saturating_sub(from_us);
-    let text = format!(
-        "got no {} after {turns} quick turns and {} ms, expected it unaided",
-        Change::Exited.event(),
-        time_us / 1000
-    );
-    let enough = turns >= PATIENCE * RECOVER_WINDOWS * WINDOW_TURNS;
-    let surely = enough && time_us >= LEAST_BOUND.as_micros() as u64;
-    Some(if surely {
-        Verdict::Wrong(text)
-    } else {
-        Verdict::Unknown(text)
-    })
 }
 
 /// Drives both cycles side by side.

@@ -35,7 +35,15 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let mut rng = cx.seed.child("races").rng();
     for tool_ms in [0, SLOW_MS] {
         let plans = race::plan(&mut rng, rounds.div_ceil(2));
-        race::race_all(cx, &mut seen.rounds, &clients, &session, tool_ms, plans).await?;
+        race::race_all(
+            cx,
+            &mut seen.rounds,
+            &clients,
+            &session,
+            (&tool_ms.to_string(), tool_ms),
+            plans,
+        )
+        .await?;
     }
     cx.tools.behave(Behaviour::default());
     without_decision(cx, seen, &clients[0]).await;
