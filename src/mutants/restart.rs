@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Mutant;
+use super::{May, Mutant};
 use crate::reference::store::{CommitFirst, GroupEnd, StoreError};
 
 /// How long what was acknowledged is not on disk.
@@ -14,7 +14,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "restart-acks-before-durable",
         must: &["restart-ordering-strict"],
-        may: &[],
+        may: &[
+            May {
+                gate: "audit-chain-present",
+                reason: "an acknowledged write has no entry while it is not committed",
+            },
+            May {
+                gate: "idempotency-key-support",
+                reason: "an acknowledged write has no effect while it is not committed",
+            },
+        ],
         apply: |levers| levers.part(|parts| parts.group_end = Arc::new(TellFirst)),
     },
     Mutant {
@@ -37,7 +46,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "restart-resets-sequence",
         must: &["restart-ordering-strict"],
-        may: &[],
+        may: &[May {
+            gate: "recovery-exit-criteria",
+            reason: "who follows the events over the KILL waits for numbers that are given again",
+        }],
         apply: |levers| {
             levers.sql(
                 "api-gateway",

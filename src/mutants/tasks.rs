@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rusqlite::OptionalExtension;
 use serde_json::json;
 
-use super::Mutant;
 use super::levers::Levers;
+use super::{May, Mutant};
 use crate::reference::web::{Handler, Reply};
 
 /// The mutants of this subject.
@@ -14,7 +14,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "task-double-delete-200",
         must: &["task-mutation-serial"],
-        may: &[],
+        may: &[May {
+            gate: "tasks-endpoint",
+            reason: "a task that was deleted is not unknown to the next deletion",
+        }],
         apply: |levers| {
             levers.route(("eva-os", "DELETE", "/tasks/{id}"), |old| {
                 delete_again(&old)
