@@ -7,6 +7,7 @@
 //! was executed is counted in the audit log, at the doubles, and by rows that carry its marker. No key
 //! crosses a KILL and no key is aged here: another gate does that.
 
+mod bench;
 mod drive;
 mod race;
 mod recipes;

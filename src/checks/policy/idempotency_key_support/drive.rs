@@ -3,7 +3,8 @@
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::recipes::{self, Bench, Needs, Recipe, Thing};
+use super::bench::{self, Bench, Needs, Thing};
+use super::recipes::{self, Recipe};
 use super::story::{Asked, Sort, Story};
 use super::{Evidence, Seen, traces};
 use crate::chaos::approvals;
@@ -29,8 +30,8 @@ const SOME_FENCE: i64 = 7;
 /// # Errors
 /// When there is no target, or nobody can look at what it did.
 pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
-    cx.models.script(recipes::model);
-    cx.tools.script(recipes::tools());
+    cx.models.script(bench::model);
+    cx.tools.script(bench::tools());
     cx.models.behave(Behaviour::slow(SLOW_MS));
     cx.tools.behave(Behaviour::slow(SLOW_MS));
     let patch = json!({

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Evidence;
-use super::recipes::marker_of;
+use super::bench::marker_of;
 use super::story::{Story, Traces};
 use crate::checks::{Cx, Undecided};
 use crate::target::Instance;

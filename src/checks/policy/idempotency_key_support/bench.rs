@@ -1,0 +1,256 @@
+//! What the requests of this gate are about: sessions, decisions, tasks, users, dead letters, made and
+//! looked at; and how the doubles answer, so that there is something to be about.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+
+use super::recipes::Recipe;
+use crate::base::Seed;
+use crate::chaos::approvals::{
+    self, Minted, Shown, guarded_calls, marked, markers, mint, number, text,
+};
+use crate::checks::Undecided;
+use crate::target::{Ask, Client, Credential};
+
+/// What a turn's text begins with when the model shall answer with a call of a safe tool.
+pub(super) const READ: &str = "read:";
+/// What a marker begins with whose tool fails the first time.
+const FAILS_ONCE: &str = "fails";
+
+const GATEWAY: &str = "api-gateway";
+const EVA: &str = "eva-os";
+const MEMORY: &str = "memory-engine";
+
+/// What has to be there before a request can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A session.
+    Session,
+    /// An open decision.
+    Decision(approvals::Route),
+    /// A task.
+    Task,
+    /// A user with a key.
+    User,
+    /// A dead letter, of a tool that works the next time.
+    Letter,
+}
+
+/// What one request is about.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Thing {
+    /// Tells its calls and rows from everybody else's.
+    pub(super) marker: String,
+    /// The resource that it names; empty when it names none.
+    pub(super) id: String,
+    /// The fence or version of that resource.
+    pub(super) token: i64,
+    /// The key that shows whether the resource is what it was, of a user.
+    pub(super) secret: Option<String>,
+}
+
+/// Where things are made: an operator and a session for what needs one.
+pub(super) struct Bench {
+    pub(super) client: Client,
+    pub(super) session: String,
+    pub(super) seed: Seed,
+}
+
+impl Bench {
+    /// Makes so many things that requests of this recipe can be about; `whose` keeps their markers
+    /// apart from those of others.
+    pub(super) async fn make(
+        &self,
+        recipe: &Recipe,
+        whose: &str,
+        n: usize,
+    ) -> Result<Vec<Thing>, Undecided> {
+        let what = whose.replace(|c: char| !c.is_ascii_alphanumeric(), "");
+        let prefix = if recipe.needs == Needs::Letter {
+            FAILS_ONCE
+        } else {
+            "key"
+        };
+        let markers = markers(self.seed, &format!("{prefix}-{what}"), n);
+        match recipe.needs {
+            Needs::Nothing => Ok(markers
+                .into_iter()
+                .map(|marker| thing(marker, "", 0))
+                .collect()),
+            Needs::Session => {
+                let sessions = markers.iter().map(|_| approvals::session(&self.client));
+                let sessions = try_join_all(sessions).await?;
+                let things = markers.into_iter().zip(sessions);
+                Ok(things.map(|(marker, id)| thing(marker, &id, 0)).collect())
+            }
+            Needs::Decision(route) => {
+                let minted = mint(&self.client, &self.session, route, &markers).await?;
+                Ok(minted.into_iter().map(of_decision).collect())
+            }
+            Needs::Task => try_join_all(markers.into_iter().map(|marker| self.task(marker))).await,
+            Needs::User => try_join_all(markers.into_iter().map(|marker| self.user(marker))).await,
+            Needs::Letter => self.letters(&markers).await,
+        }
+    }
+
+    async fn task(&self, marker: String) -> Result<Thing, Undecided> {
+        let ask = Ask::post(EVA, "/tasks", json!({"name": marker}));
+        let exchange = self.client.send(ask).await;
+        let answer = exchange.answered();
+        let id = text(&exchange, answer, "task_id")?;
+        Ok(thing(marker, &id, number(&exchange, answer, "version")?))
+    }
+
+    async fn user(&self, marker: String) -> Result<Thing, Undecided> {
+        // Not the marker itself: what made the user is no trace of the request to come.
+        let body = json!({"display_name": format!("u{marker}"), "role": "operator"});
+        let exchange = self.client.send(Ask::post(MEMORY, "/v1/users", body)).await;
+        let answer = exchange.answered();
+        let id = text(&exchange, answer, "actor_id")?;
+        Ok(Thing {
+            secret: Some(text(&exchange, answer, "api_key")?),
+            ..thing(marker, &id, 0)
+        })
+    }
+
+    /// Actions whose tool failed once it was allowed to run.
+    async fn letters(&self, markers: &[String]) -> Result<Vec<Thing>, Undecided> {
+        let route = approvals::Route::Actions;
+        let minted = mint(&self.client, &self.session, route, markers).await?;
+        let approve = |one: &Minted| route.ask(&one.id, "approve", Shown::Body(one.fence));
+        let approvals = minted.iter().map(|one| self.client.send(approve(one)));
+        futures_util::future::join_all(approvals).await;
+        let exchange = self
+            .client
+            .send(Ask::get(GATEWAY, "/v3/dead-letters"))
+            .await;
+        let letters = exchange.answered()["dead_letters"].as_array();
+        let letters = letters.map_or(&[][..], Vec::as_slice);
+        let letter = |marker: &String| {
+            let found = letters
+                .iter()
+                .find(|letter| letter["args"]["path"] == marker.as_str());
+            let id = text(&exchange, found.unwrap_or(&Value::Null), "dead_letter_id")?;
+            Ok(thing(marker.clone(), &id, 0))
+        };
+        markers.iter().map(letter).collect()
+    }
+
+    /// What the target shows of the resource that a thing names; null when it names none that can
+    /// be looked at.
+    pub(super) async fn look(&self, recipe: &Recipe, thing: &Thing) -> Value {
+        let (service, path) = match recipe.needs {
+            Needs::Nothing => return Value::Null,
+            Needs::Session => (GATEWAY, format!("/v3/sessions/{}", thing.id)),
+            Needs::Task => (EVA, format!("/tasks/{}", thing.id)),
+            Needs::Letter => (GATEWAY, "/v3/dead-letters".to_owned()),
+            Needs::User => {
+                let by = Credential::Raw(thing.secret.clone().unwrap_or_default());
+                let ask = Ask::get(MEMORY, "/status");
+                return json!(self.client.under(by).send(ask).await.status());
+            }
+            Needs::Decision(route) => {
+                let (_, shown) =
+                    approvals::look(&self.client, &self.session, route, &thing.id).await;
+                return steady(shown);
+            }
+        };
+        let exchange = self.client.send(Ask::get(service, &path)).await;
+        let answer = exchange.answered();
+        let listed = |letters: &Vec<Value>| {
+            letters
+                .iter()
+                .find(|one| one["dead_letter_id"] == thing.id.as_str())
+                .cloned()
+        };
+        let one = answer["dead_letters"].as_array().and_then(listed);
+        steady(one.unwrap_or_else(|| answer.clone()))
+    }
+}
+
+/// Without what changes from look to look.
+fn steady(mut shown: Value) -> Value {
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("correlation_id");
+        fields.remove("remaining_seconds");
+    }
+    shown
+}
+
+/// A thing whose state nothing but the target's own answers tells.
+pub(super) fn thing(marker: String, id: &str, token: i64) -> Thing {
+    let id = id.to_owned();
+    Thing {
+        marker,
+        id,
+        token,
+        secret: None,
+    }
+}
+
+fn of_decision(minted: Minted) -> Thing {
+    thing(minted.marker().to_owned(), &minted.id, minted.fence)
+}
+
+/// A script for the model: a turn that asks for it gets a call of a safe tool, others guarded ones.
+pub(super) fn model(request: &Value) -> Value {
+    let heard = request["input_text"].as_str().unwrap_or_default();
+    match heard.strip_prefix(READ) {
+        None => guarded_calls(request),
+        Some(marker) => {
+            let call = json!({"tool_name": "file.read", "args": marked(marker)});
+            json!({"text": "I will read.", "tool_calls": [call]})
+        }
+    }
+}
+
+/// A script for the tools: what is to fail once does so the first time.
+pub(super) fn tools() -> impl Fn(&Value) -> Value + Send + Sync + 'static {
+    let failed = Mutex::new(BTreeSet::new());
+    move |request| {
+        let marker = request["args"]["path"].as_str().unwrap_or_default();
+        let mut failed = failed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if marker.starts_with(FAILS_ONCE) && failed.insert(marker.to_owned()) {
+            let error = json!({"code": "TOOL_FAILED", "message": "exit code 1"});
+            return json!({"ok": false, "error": error});
+        }
+        json!({"ok": true, "result": {"bytes": marker.len()}})
+    }
+}
+
+/// Whose call a double got.
+pub(super) fn marker_of(call: &Value) -> &str {
+    let said = call["input_text"]
+        .as_str()
+        .map(|text| text.strip_prefix(READ).unwrap_or(text));
+    said.or(call["args"]["path"].as_str()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tool_of_a_letter_fails_once() {
+        let tools = tools();
+        let run = |path: &str| tools(&json!({"args": {"path": path}}))["ok"].clone();
+        assert_eq!([run("key-1"), run("key-1")], [true, true]);
+        assert_eq!(
+            [run("fails-1"), run("fails-1"), run("fails-2")],
+            [false, true, false]
+        );
+        assert_eq!(marker_of(&json!({"args": {"path": "key-1"}})), "key-1");
+        assert_eq!(marker_of(&json!({"input_text": "read:key-1"})), "key-1");
+        assert_eq!(
+            model(&json!({"input_text": "read:key-1"}))["tool_calls"][0]["args"]["path"],
+            "key-1"
+        );
+    }
+}
