@@ -62,6 +62,11 @@ pub struct Walk {
     /// What a turn may take, by the config that was in force.
     pub threshold_ms: f64,
     self_probe: bool,
+    /// What closes a window: its samples, when not 0, and its time.
+    full: u64,
+    window_us: u64,
+    /// Turns of the last batch that are samples for certain.
+    sampled: u64,
     /// Turns hang, and nothing else is under way: every sample is past its limit.
     hanging: bool,
     /// The class of the pending turns as one window, when they are one batch.
@@ -130,6 +135,9 @@ impl Walk {
             in_force: InForce::default(),
             threshold_ms: f64::INFINITY,
             self_probe: true,
+            full: 0,
+            window_us: 0,
+            sampled: 0,
             hanging: false,
             alone: None,
             pending: Pending::default(),
@@ -186,6 +194,8 @@ impl Walk {
                 self.pending.earliest_us = *from_us;
                 self.in_force.started(slo, rules_of);
                 self.threshold_ms = slo["thresholds"]["total"]["p95"].as_f64().unwrap_or(8000.0);
+                self.full = slo["window_max_samples"].as_u64().unwrap_or(0);
+                self.window_us = slo["window_ms"].as_u64().unwrap_or(10_000) * 1000;
                 self.self_probe = slo["self_probe"].as_bool().unwrap_or(true);
             }
             Step::Killed { .. } => {
@@ -232,6 +242,7 @@ impl Walk {
         let free = self.pending.all() == 0;
         self.alone = free.then(|| self.in_force.class(batch)).flatten();
         let turns = batch.turns.len() as u64;
+        self.sampled = if batch.all_sampled() { turns } else { 0 };
         let speed = if certain {
             self.speed(batch)
         } else {
@@ -378,9 +389,31 @@ impl Walk {
         self.lag.clear();
     }
 
+    /// Turns that fill a window by their number and are none in the log, for as long as it can
+    /// ask for, are misread as no samples.
+    fn unfilled(&mut self) {
+        let waited_us = self
+            .fresh
+            .looked_us
+            .saturating_sub(self.pending.returned_us);
+        let by_count = self.window_us / 10 > waited_us && self.full > 0;
+        let surely = waited_us >= LEAST_BOUND_US && self.fresh.looks >= LEAST_LOOKS;
+        let none = self.fresh.windows.is_empty() && self.sampled >= self.full;
+        if by_count && none && surely {
+            let (sampled, full, waited_ms) = (self.sampled, self.full, waited_us / 1000);
+            self.misread.push(format!(
+                "after {:?}: got no window of {sampled} turns in {waited_ms} ms, expected one of each \
+                 {full}",
+                brief(&self.story)
+            ));
+        }
+    }
+
     /// What is in the log now is all there will be of the turns before: holds it against the
     /// specification.
     fn settle(&mut self) {
+        self.unfilled();
+        self.sampled = 0;
         let fresh = std::mem::take(&mut self.fresh);
         let before = brief(&self.story);
         self.story.push_str(&fresh.letters);
