@@ -171,6 +171,11 @@ pub const CHECKS: &[Check] = &[
         super::audit::audit_chain_present
     ),
     check!(
+        "chain-tamper-detection",
+        "src/checks/audit/chain_tamper_detection.rs",
+        super::audit::chain_tamper_detection
+    ),
+    check!(
         "bundle-manifest-signed",
         "src/checks/audit/bundle_manifest_signed.rs",
         super::audit::bundle_manifest_signed
@@ -184,6 +189,11 @@ pub const CHECKS: &[Check] = &[
         "cross-service-trace",
         "src/checks/audit/cross_service_trace.rs",
         super::audit::cross_service_trace
+    ),
+    check!(
+        "audit-export-endpoint",
+        "src/checks/audit/audit_export_endpoint.rs",
+        super::audit::audit_export_endpoint
     ),
     check!(
         "approval-race-safe",

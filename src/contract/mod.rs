@@ -26,6 +26,7 @@ pub use checkpoint::{Checkpoint, Consistency, Signed};
 pub use dead_letters::{DeadLetter, DeadLetters, Rehearsed, Replayed};
 pub use effects::{Effect, effects};
 pub use events::Event;
+pub use routes::{Route, routes};
 pub use slo::SloStatus;
 pub use trace::Trace;
 

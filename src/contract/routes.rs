@@ -62,6 +62,12 @@ pub fn mutating() -> impl Iterator<Item = &'static Route> {
 }
 
 impl Route {
+    /// The paths that it answers under: its own, and its twin's.
+    pub fn paths(&self) -> impl Iterator<Item = String> {
+        let twin = self.twin.and_then(|_| twin_of(&self.path));
+        std::iter::once(self.path.clone()).chain(twin)
+    }
+
     /// Whether a part of its path names a resource.
     #[must_use]
     pub fn names_resource(&self) -> bool {
@@ -100,5 +106,7 @@ mod tests {
         );
         assert!(delete.names_resource());
         assert_eq!(delete.twin, Some(Twin::Deprecated));
+        let paths: Vec<String> = delete.paths().collect();
+        assert_eq!(paths, ["/v3/sessions/{id}", "/v1/sessions/{id}"]);
     }
 }

@@ -1,23 +1,31 @@
 //! Defects of the audit chain.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
 
 use super::levers::Levers;
 use super::{May, Mutant};
-use crate::reference::audit::{ChainRule, Entry, GENESIS, Link, Sha256Chain};
+use crate::reference::audit::{
+    ChainRule, Checkpoint, Entry, GENESIS, Keeper, KeptFile, Link, Place, Reason, Sha256Chain, Tree,
+};
+use crate::reference::web::{Body, Call, Handler, handler};
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "audit-constant-prev",
         must: &["audit-chain-present"],
-        may: BUNDLES,
+        may: NO_CHAIN,
         apply: |levers| chain(levers, Arc::new(ConstantPrev)),
     },
     Mutant {
         name: "audit-hash-omits-actor-and-payload",
         must: &["audit-chain-present"],
-        may: BUNDLES,
+        may: NO_CHAIN,
         apply: |levers| levers.part(|parts| parts.chain = Arc::new(ForgetfulDigest)),
     },
     Mutant {
@@ -35,7 +43,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "audit-effect-without-entry",
         must: &["audit-chain-present"],
-        may: &[],
+        may: &[May {
+            gate: "audit-export-endpoint",
+            reason: "no export holds an entry that was never written",
+        }],
         // RAISE(IGNORE) leaves this one row out and lets the transaction go on.
         apply: |levers| {
             levers.sql(
@@ -46,13 +57,68 @@ pub(super) const MUTANTS: &[Mutant] = &[
             );
         },
     },
+    Mutant {
+        name: "audit-verifies-last-only",
+        must: &["chain-tamper-detection"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.chain = Arc::new(LastOnly)),
+    },
+    Mutant {
+        name: "audit-field-not-covered",
+        must: &["chain-tamper-detection"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.chain = Arc::new(AnyOutcome)),
+    },
+    Mutant {
+        name: "audit-verification-cached",
+        must: &["chain-tamper-detection"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.chain = Arc::new(Cached::default())),
+    },
+    Mutant {
+        name: "audit-tail-cut-unseen",
+        must: &["chain-tamper-detection"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.keeper = Arc::new(ForksOnly)),
+    },
+    Mutant {
+        name: "audit-goes-behind-checkpoint",
+        must: &["chain-tamper-detection"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.keeper = Arc::new(Forgetful)),
+    },
+    Mutant {
+        name: "audit-export-count-off-by-one",
+        must: &["audit-export-endpoint"],
+        may: &[],
+        apply: |levers| levers.route(EXPORT, one_more),
+    },
+    Mutant {
+        name: "audit-export-whole-chain-proof",
+        must: &["audit-export-endpoint"],
+        may: &[],
+        apply: |levers| levers.route(EXPORT, with_the_whole_proof),
+    },
 ];
 
-/// A bundle holds segments of the chains, and whoever verifies it recomputes them.
-const BUNDLES: &[May] = &[May {
-    gate: "bundle-manifest-signed",
-    reason: "a bundle of chains that are no chains is refused, however well it is signed",
-}];
+/// What has no chain for a reader cannot be verified by one.
+const NO_CHAIN: &[May] = &[
+    May {
+        gate: "chain-tamper-detection",
+        reason: "the chain that is served does not verify before anything is done to it",
+    },
+    May {
+        gate: "audit-export-endpoint",
+        reason: "the entries beside a proof do not verify",
+    },
+    May {
+        gate: "bundle-manifest-signed",
+        reason: "a bundle of chains that are no chains is refused, however well it is signed",
+    },
+];
+
+/// The export.
+const EXPORT: (&str, &str, &str) = ("api-gateway", "GET", "/v3/audit/export");
 
 /// The services whose databases carry a chain.
 const CHAINS: &[&str] = &[
@@ -128,4 +194,158 @@ impl ChainRule for GenesisAtBoot {
     fn follows(&self, last: Option<&Link>, entry: &Entry) -> bool {
         entry.prev_hash == GENESIS || Sha256Chain.follows(last, entry)
     }
+}
+
+/// A read checks hash and link of the last entry that it reads.
+struct LastOnly;
+
+impl ChainRule for LastOnly {
+    fn prev(&self, last: Option<&Link>, first_since_start: bool) -> String {
+        Sha256Chain.prev(last, first_since_start)
+    }
+
+    fn digest(&self, entry: &Entry) -> String {
+        Sha256Chain.digest(entry)
+    }
+
+    fn follows(&self, last: Option<&Link>, entry: &Entry) -> bool {
+        Sha256Chain.follows(last, entry)
+    }
+
+    fn check(&self, place: &Place<'_>, entry: &Entry) -> Result<(), Reason> {
+        if entry.seq == place.seq && entry.seq < place.end {
+            return Ok(());
+        }
+        Sha256Chain.check(place, entry)
+    }
+}
+
+/// A read does not mind which outcome an entry has.
+struct AnyOutcome;
+
+impl ChainRule for AnyOutcome {
+    fn prev(&self, last: Option<&Link>, first_since_start: bool) -> String {
+        Sha256Chain.prev(last, first_since_start)
+    }
+
+    fn digest(&self, entry: &Entry) -> String {
+        Sha256Chain.digest(entry)
+    }
+
+    fn follows(&self, last: Option<&Link>, entry: &Entry) -> bool {
+        Sha256Chain.follows(last, entry)
+    }
+
+    fn check(&self, place: &Place<'_>, entry: &Entry) -> Result<(), Reason> {
+        let with = |outcome: &str| Entry {
+            outcome: outcome.to_owned(),
+            ..entry.clone()
+        };
+        let checked =
+            ["ok", "refused", "failed"].map(|outcome| Sha256Chain.check(place, &with(outcome)));
+        let [first, ..] = checked;
+        checked.into_iter().find(Result::is_ok).unwrap_or(first)
+    }
+}
+
+/// An entry that was found right once is not looked at again.
+#[derive(Default)]
+struct Cached {
+    verified: Mutex<BTreeSet<(String, i64)>>,
+}
+
+impl ChainRule for Cached {
+    fn prev(&self, last: Option<&Link>, first_since_start: bool) -> String {
+        Sha256Chain.prev(last, first_since_start)
+    }
+
+    fn digest(&self, entry: &Entry) -> String {
+        Sha256Chain.digest(entry)
+    }
+
+    fn follows(&self, last: Option<&Link>, entry: &Entry) -> bool {
+        Sha256Chain.follows(last, entry)
+    }
+
+    fn check(&self, place: &Place<'_>, entry: &Entry) -> Result<(), Reason> {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = (entry.chain.clone(), entry.seq);
+        if entry.seq == place.seq && verified.contains(&known) {
+            return Ok(());
+        }
+        Sha256Chain.check(place, entry)?;
+        verified.insert(known);
+        Ok(())
+    }
+}
+
+/// A chain that is shorter than its checkpoint is no cause for alarm.
+struct ForksOnly;
+
+impl Keeper for ForksOnly {
+    fn kept(&self, file: &Path) -> io::Result<Option<String>> {
+        KeptFile.kept(file)
+    }
+
+    fn keep(&self, file: &Path, note: &str) -> io::Result<()> {
+        KeptFile.keep(file, note)
+    }
+
+    fn behind(&self, kept: &Checkpoint, tree: &Tree) -> Option<u64> {
+        KeptFile
+            .behind(kept, tree)
+            .filter(|_| tree.size() >= kept.size)
+    }
+}
+
+/// What was kept is written and never read.
+struct Forgetful;
+
+impl Keeper for Forgetful {
+    fn kept(&self, _file: &Path) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn keep(&self, file: &Path, note: &str) -> io::Result<()> {
+        KeptFile.keep(file, note)
+    }
+
+    fn behind(&self, kept: &Checkpoint, tree: &Tree) -> Option<u64> {
+        KeptFile.behind(kept, tree)
+    }
+}
+
+/// The proof counts one entry more than there are.
+fn one_more(export: Handler) -> Handler {
+    handler(move |service, call| {
+        let export = Arc::clone(&export);
+        async move {
+            let mut reply = export(service, call).await;
+            if let Body::Json(body) = &mut reply.body
+                && let Some(count) = body["proof"]["entry_count"].as_i64()
+            {
+                body["proof"]["entry_count"] = json!(count + 1);
+            }
+            reply
+        }
+    })
+}
+
+/// Whatever segment is asked for, its proof is that of the whole chain.
+fn with_the_whole_proof(export: Handler) -> Handler {
+    handler(move |service, call: Call| {
+        let export = Arc::clone(&export);
+        async move {
+            let mut all = call.clone();
+            all.query.retain(|(name, _)| name == "chain");
+            let mut reply = export(Arc::clone(&service), call).await;
+            let whole = export(service, all).await;
+            if let (Body::Json(body), Body::Json(whole)) = (&mut reply.body, &whole.body)
+                && body["proof"].is_object()
+            {
+                body["proof"] = whole["proof"].clone();
+            }
+            reply
+        }
+    })
 }

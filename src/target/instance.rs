@@ -200,29 +200,37 @@ impl Instance {
     /// # Panics
     /// When it is still running: two processes must never share a data directory.
     pub async fn start_again(&mut self) -> Result<(), StartError> {
+        let started = self.start_or_refuse().await;
+        if let Err(error) = &started
+            && error.by_target()
+        {
+            let (at_us, why) = (self.setup.clock.now_us(), error.to_string());
+            let incident = Incident::DidNotStart { at_us, why };
+            self.setup.incidents.push(incident);
+        }
+        started
+    }
+
+    /// Like [`Instance::start_again`] on data that a target may rightly refuse: a start that fails
+    /// is for the caller to judge, and no incident.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    ///
+    /// # Panics
+    /// When it is still running.
+    pub async fn start_or_refuse(&mut self) -> Result<(), StartError> {
         self.exited();
         assert!(
             self.process.is_none(),
             "the target is started again while it runs"
         );
         let plan = self.plan.clone().ok_or(StartError::Remote)?;
-        match spawn(&plan, &self.setup).await {
-            Ok(running) => {
-                self.line.moved(running.listening.clone());
-                self.process = Some(running);
-                self.ended = None;
-                Ok(())
-            }
-            Err(error) => {
-                if error.by_target() {
-                    let (at_us, why) = (self.setup.clock.now_us(), error.to_string());
-                    self.setup
-                        .incidents
-                        .push(Incident::DidNotStart { at_us, why });
-                }
-                Err(error)
-            }
-        }
+        let running = spawn(&plan, &self.setup).await?;
+        self.line.moved(running.listening.clone());
+        self.process = Some(running);
+        self.ended = None;
+        Ok(())
     }
 
     /// Like [`Instance::start_again`], with another complete config.

@@ -358,6 +358,26 @@ async fn an_entry_that_slipped_into_another_chain_is_missed() {
         .await;
     assert_eq!(broken.status, 409);
     assert_eq!(broken.body["error"]["details"]["seq"], 2);
+    // With another number it is not missed there, but where it stood.
+    let renumber = "UPDATE audit_log SET seq = 101 WHERE seq = 2";
+    let database = world.database(GATEWAY);
+    database
+        .execute_batch("PRAGMA ignore_check_constraints = ON")
+        .unwrap();
+    database.execute(renumber, []).unwrap();
+    let broken = world
+        .send(
+            Who::Observer,
+            GATEWAY,
+            ("GET", "/v1/audit/export"),
+            &[],
+            None,
+        )
+        .await;
+    assert_eq!(
+        broken.body["error"]["details"],
+        json!({"chain": "api-gateway", "seq": 2, "reason": "gap"})
+    );
 }
 
 #[tokio::test]

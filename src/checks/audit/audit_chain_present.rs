@@ -91,6 +91,13 @@ pub fn judge(seen: &Evidence) -> Judgement {
     judge::judge(seen)
 }
 
+/// Acknowledged effects without their entry, and entries without their effect, in what others have
+/// recorded in the same form.
+pub(super) fn effects_and_entries(seen: &Evidence) -> Vec<String> {
+    let [effects, entries, ..] = book::Book::new(seen).complaints();
+    [effects.1, entries.1].concat()
+}
+
 /// Drives it.
 ///
 /// # Errors
@@ -168,7 +175,7 @@ async fn kill(
 /// Waits until no service has an operation under way: those in doubt at a kill are resumed by the
 /// target on its own, and their entries come when they are done. A service that does not say is
 /// not waited for.
-async fn quiet(cx: &Cx, desk: &Desk) -> Result<(), Undecided> {
+pub(super) async fn quiet(cx: &Cx, desk: &Desk) -> Result<(), Undecided> {
     for service in ["openclaw", "eva-os"] {
         let poll = || async {
             let got = desk
@@ -279,7 +286,7 @@ async fn look(cx: &Cx, desk: &Desk, seen: &mut Evidence) {
 }
 
 /// The effects at the tools: of calls under one key, the first that was done.
-fn tool_runs(cx: &Cx) -> Vec<ToolRun> {
+pub(super) fn tool_runs(cx: &Cx) -> Vec<ToolRun> {
     let mut runs: Vec<ToolRun> = Vec::new();
     for call in cx.tools.calls() {
         let key = call.key.unwrap_or_default();

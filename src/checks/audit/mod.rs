@@ -2,8 +2,13 @@
 //! reading chains over HTTP and from the database.
 
 pub mod audit_chain_present;
+pub mod audit_export_endpoint;
 pub mod bundle_manifest_signed;
+pub mod chain_tamper_detection;
 pub mod cross_service_trace;
 pub mod replay_provenance;
 pub mod stored;
+pub mod tampering;
 pub mod traffic;
+#[cfg(test)]
+mod twin_chains;

@@ -117,7 +117,7 @@ pub fn tables(path: &Path) -> Result<BTreeMap<String, String>, String> {
     look().map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-fn select(
+pub(super) fn select(
     db: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,
@@ -274,7 +274,7 @@ fn inserts(last: &Value, before_last: &Value) -> Vec<Named> {
     ]
 }
 
-fn insert(verb: &str, entry: &Value) -> String {
+pub(super) fn insert(verb: &str, entry: &Value) -> String {
     let values: Vec<String> = COLUMNS.iter().map(|name| literal(&entry[*name])).collect();
     format!(
         "{verb} INTO audit_log ({}) VALUES ({})",

@@ -185,6 +185,20 @@ pub fn burst(seed: Seed, session_id: &str) -> Vec<(Credential, Ask)> {
     who.zip(asks).collect()
 }
 
+/// One effect in this chain; none for a chain that no route here writes to.
+#[must_use]
+pub fn effect(chain: &str, seed: Seed, session_id: &str) -> Option<Ask> {
+    let mut words = Words::new(seed, chain);
+    Some(match chain {
+        "api-gateway" => create_session(&mut words),
+        "memory-engine" => store_memory(&mut words),
+        "openclaw" => read_file(&mut words),
+        "eva-os" => guarded_call(&mut words),
+        "vision-capture" => store_frame(&mut words, session_id),
+        _ => return None,
+    })
+}
+
 /// How the resource of an `ok` entry is read back, when there is a route for it.
 #[must_use]
 pub fn readback(resource: &str) -> Option<Ask> {

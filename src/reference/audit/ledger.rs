@@ -58,6 +58,18 @@ impl Range {
     }
 }
 
+/// A chain that was verified, and the checkpoint that it goes on from.
+struct Read {
+    tree: Tree,
+    segment: Segment,
+    kept: Option<Kept>,
+}
+
+struct Kept {
+    checkpoint: Checkpoint,
+    note: String,
+}
+
 impl Ledger {
     /// Of the chain in this database.
     pub fn new(chain: &str, database: &Path, parts: &Parts) -> Self {
@@ -109,6 +121,16 @@ impl Ledger {
         key: Option<&AuditKey>,
         wanted: impl Fn(&Entry, usize) -> bool,
     ) -> rusqlite::Result<Checked<(Tree, Segment)>> {
+        let read = self.read(conn, key, wanted)?;
+        Ok(read.map(|Read { tree, segment, .. }| (tree, segment)))
+    }
+
+    fn read(
+        &self,
+        conn: &Connection,
+        key: Option<&AuditKey>,
+        wanted: impl Fn(&Entry, usize) -> bool,
+    ) -> rusqlite::Result<Checked<Read>> {
         // Read before the entries are: what is kept meanwhile may be longer than this snapshot.
         let kept = match self.kept(key) {
             Ok(kept) => kept,
@@ -126,10 +148,16 @@ impl Ledger {
         if let Some(broken) = found {
             return Ok(Checked::Broken(broken));
         }
-        let behind = kept.and_then(|kept| self.keeper.behind(&kept, &tree));
+        let behind = kept
+            .as_ref()
+            .and_then(|kept| self.keeper.behind(&kept.checkpoint, &tree));
         Ok(match behind {
             Some(seq) => Checked::Broken(self.not_as_kept(seq)),
-            None => Checked::Clean((tree, Segment { entries })),
+            None => Checked::Clean(Read {
+                tree,
+                segment: Segment { entries },
+                kept,
+            }),
         })
     }
 
@@ -148,30 +176,39 @@ impl Ledger {
             Ok(lock) => lock,
             Err(error) => return Ok(Err(error)),
         };
-        let (tree, segment) = match self.verify(conn, Some(key), range)? {
+        let Read {
+            tree,
+            segment,
+            kept,
+        } = match self.read(conn, Some(key), |entry, so_far| {
+            range.holds(entry.seq, so_far)
+        })? {
             Checked::Clean(read) => read,
             Checked::Broken(broken) => return Ok(Ok(Checked::Broken(broken))),
         };
-        let note = key.sign_note(&self.chain, &Checkpoint::of(&tree).text(&self.chain));
-        let kept = self.keeper.kept(&self.file).and_then(|kept| {
-            if kept.as_ref() == Some(&note) {
-                return Ok(());
+        let now = Checkpoint::of(&tree);
+        let note = match kept {
+            // A chain that has not grown has its checkpoint already.
+            Some(kept) if kept.checkpoint == now => kept.note,
+            _ => {
+                let note = key.sign_note(&self.chain, &now.text(&self.chain));
+                if let Err(error) = self.keeper.keep(&self.file, &note) {
+                    return Ok(Err(error));
+                }
+                note
             }
-            self.keeper.keep(&self.file, &note)
-        });
-        Ok(kept.map(|()| {
-            Checked::Clean(Sealed {
-                tree,
-                note,
-                segment,
-            })
-        }))
+        };
+        Ok(Ok(Checked::Clean(Sealed {
+            tree,
+            note,
+            segment,
+        })))
     }
 
     /// The kept checkpoint. Without a key its signature cannot be verified; it is believed all the
     /// same, because starting once without a key must not be the way around it. One that is not
     /// ours is a break: a person has to look and to move it away.
-    fn kept(&self, key: Option<&AuditKey>) -> Result<Option<Checkpoint>, Break> {
+    fn kept(&self, key: Option<&AuditKey>) -> Result<Option<Kept>, Break> {
         let Ok(note) = self.keeper.kept(&self.file) else {
             return Err(self.not_as_kept(0));
         };
@@ -182,7 +219,7 @@ impl Ledger {
             key.is_none_or(|key| note == key.sign_note(&self.chain, &kept.text(&self.chain)))
         };
         match kept.filter(ours) {
-            Some(kept) => Ok(Some(kept)),
+            Some(checkpoint) => Ok(Some(Kept { checkpoint, note })),
             None => Err(self.not_as_kept(0)),
         }
     }

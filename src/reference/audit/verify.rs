@@ -220,9 +220,11 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(match foreign {
-            Some(foreign) => Some((foreign, Reason::Hash)),
+            // One that slipped away with its number stands where it is missed; one whose number is
+            // another too leaves a gap before.
+            Some(foreign) if foreign <= self.expected => Some((foreign, Reason::Hash)),
             // Entries 0 to 9 without 5, read up to 5: nothing bad is seen, 5 just does not come.
-            None => (self.expected <= end).then_some((self.expected, Reason::Gap)),
+            _ => (self.expected <= end).then_some((self.expected, Reason::Gap)),
         })
     }
 
