@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rand::Rng;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{BadRange, Evidence, Guarded, Range, Segment, Standing};
 use crate::base::json::hex;
