@@ -33,6 +33,7 @@ const STATUS: &[Field] = &[
         &[
             Field::count("unauthenticated"),
             Field::count("rate_limited"),
+            Field::count("shed"),
         ],
     ),
 ];
