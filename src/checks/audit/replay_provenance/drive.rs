@@ -1,7 +1,7 @@
 //! How replay-provenance is driven.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -25,8 +25,6 @@ const RETRY_MS: u64 = 10;
 const WINDOW_MS: u64 = 600_000;
 /// Requests of a race for one letter.
 const RACERS: usize = 3;
-/// What the tool takes in a race, so that its racers meet.
-const SLOW_MS: u64 = 20;
 /// Until when replays stand at the tool.
 const REACH_BOUND: Duration = Duration::from_secs(10);
 /// Until when an interrupted replay is over after a start.
@@ -214,21 +212,39 @@ impl Crew<'_> {
         join_all(sending).await
     }
 
+    /// The winners stand at the tool until every loser has its answer, so that all of them met.
     async fn race(&mut self, seen: &mut Evidence) {
         let _span = self.cx.span("races");
-        self.cx.tools.behave(Behaviour::slow(SLOW_MS));
+        let tools = &self.cx.tools;
+        tools.behave(Behaviour::hold(Point::Arrived));
         let mut asks = Vec::new();
         for _ in 0..RACERS {
             asks.extend(self.asks(seen, ""));
         }
+        let losers = asks.len() - asks.len() / RACERS;
+        let answered = Arc::new(AtomicUsize::new(0));
         let desk = self.desk.clone();
-        let sent = storm(asks.len(), |number| {
+        let racing = storm(asks.len(), |number| {
             let ((case, ask), desk) = (asks[number].clone(), desk.clone());
+            let answered = Arc::clone(&answered);
             let who = Credential::Operator(1 + u8::from(number % 2 == 1));
-            async move { (case, desk.send(who, ask).await) }
+            async move {
+                let sent = desk.send(who, ask).await;
+                answered.fetch_add(1, Ordering::SeqCst);
+                (case, sent)
+            }
         });
-        let sent = sent.await;
-        self.cx.tools.behave(Behaviour::default());
+        let letting_go = async {
+            let lost = || async { (answered.load(Ordering::SeqCst) >= losers).then_some(()) };
+            // Losers that are not refused by then stand at the tool too, and are judged.
+            let _ = self
+                .cx
+                .until("losers of the races", REACH_BOUND / 2, lost)
+                .await;
+            tools.behave(Behaviour::default());
+            tools.release();
+        };
+        let (sent, ()) = tokio::join!(racing, letting_go);
         self.note(seen, Way::Race, sent).await;
     }
 
