@@ -60,7 +60,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "audit-verifies-last-only",
         must: &["chain-tamper-detection"],
-        may: &[],
+        may: &[May {
+            gate: "bundle-manifest-signed",
+            reason: "the segment in a bundle is recomputed by the same rule",
+        }],
         apply: |levers| levers.part(|parts| parts.chain = Arc::new(LastOnly)),
     },
     Mutant {

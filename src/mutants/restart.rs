@@ -23,6 +23,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "idempotency-key-support",
                 reason: "an acknowledged write has no effect while it is not committed",
             },
+            May {
+                gate: "bundle-manifest-signed",
+                reason: "an acknowledged write has no entry in a bundle while it is not committed",
+            },
         ],
         apply: |levers| levers.part(|parts| parts.group_end = Arc::new(TellFirst)),
     },

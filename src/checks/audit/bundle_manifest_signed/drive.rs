@@ -61,7 +61,8 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         let seed = cx.seed.child(if running { "first" } else { "second" });
         write(cx, &desk, seed, &session_id, seen).await;
         if !running {
-            instance.terminate().await?;
+            // How it ends when it is asked to is a matter of other gates.
+            instance.kill().await?;
         }
         let exported = export(cx, &instance, running, &password).await;
         seen.bundles.extend(exported);
