@@ -7,10 +7,8 @@
 //! was executed is counted in the audit log, at the doubles, and by rows that carry its marker. No key
 //! crosses a KILL and no key is aged here: another gate does that.
 
-mod bench;
 mod drive;
 mod race;
-mod recipes;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -21,10 +19,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::recipes::Again;
 use self::story::{Asked, Sort, Story};
 use crate::chaos::clopper_pearson_upper;
 use crate::checks::Judgement;
+use crate::checks::recipes::{self, Again};
 use crate::contract::routes::{Route, mutating};
 
 pub use drive::drive;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Asked, Evidence, Material, Outcome, Start};
-use crate::base::Seed;
 use crate::checks::auth::tried::Tried;
 use crate::checks::{Cx, Undecided};
 use crate::target::{Ask, Client, Credential, Instance, Launcher, Setup, StartError};
@@ -31,7 +30,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let all = [Material::Good, Material::Bypass].into_iter();
     for (number, material) in (0..).zip(all.chain(Material::BAD)) {
         let mut setup = cx.setup(json!({}));
-        let address = give(&mut setup, cx.seed, number, material)?;
+        let address = give(&mut setup, number, material)?;
         ready.push((material, setup, address));
     }
     let _span = cx.span("starts");
@@ -47,21 +46,12 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 }
 
 /// Writes the key material, and an address that no other process has a reason to use: what answers
-/// there is this target.
-fn give(
-    setup: &mut Setup,
-    seed: Seed,
-    number: u16,
-    material: Material,
-) -> Result<SocketAddr, Undecided> {
-    let mut rng = seed.child(&format!("address {number}")).rng();
-    let host = Ipv4Addr::new(
-        127,
-        rng.random_range(1..255),
-        rng.random_range(1..255),
-        rng.random_range(1..255),
-    );
-    let mut port = 20_000 + 100 * number + rng.random_range(0..50);
+/// there is this target. It is made of no seed: the same gate may run twice at once under one.
+fn give(setup: &mut Setup, number: u16, material: Material) -> Result<SocketAddr, Undecided> {
+    let mut rng = rand::rng();
+    let mut byte = || rng.random_range(1..255);
+    let host = Ipv4Addr::new(127, byte(), byte(), byte());
+    let mut port = 20_000 + 100 * number;
     let mut watched = None;
     if let Some(services) = setup.config["services"].as_object_mut() {
         for (name, service) in services {

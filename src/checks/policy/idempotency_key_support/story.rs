@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::recipes::Again;
 use crate::base::json::sha256_hex;
+use crate::checks::recipes::Again;
 use crate::contract::effects::Effect;
 use crate::contract::routes::Route;
 use crate::target::Exchange;
