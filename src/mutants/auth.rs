@@ -35,10 +35,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "auth-exempts-one-mutation",
         must: &["auth-required-mutating"],
-        may: &[May {
-            gate: "auth-coverage",
-            reason: "it asks the same of every route, those that change nothing too",
-        }],
+        may: &[
+            May {
+                gate: "auth-coverage",
+                reason: "it asks the same of every route, those that change nothing too",
+            },
+            May {
+                gate: "idempotency-key-support",
+                reason: "a key is answered after authentication, and on this route there is none",
+            },
+        ],
         apply: |levers| door(levers, OneRouteIsOpen),
     },
     Mutant {

@@ -3,9 +3,9 @@
 //!
 //! The matrix is made of the contract's route table. On each mutating route a request is sent without
 //! a key (what one execution leaves behind), with one, again in every spelling and over its twin,
-//! with everything else different in turn, by nobody and by an observer, and by eight at once. What
-//! was executed is counted in the audit log, at the doubles, and by rows that carry its marker. No key
-//! crosses a KILL and no key is aged here: another gate does that.
+//! with everything else different in turn, by nobody, and by eight at once. What was executed is
+//! counted in the audit log, at the doubles, and by rows that carry its marker. No key crosses a KILL
+//! and no key is aged here, and nobody is refused for a role: other gates do that.
 
 mod drive;
 mod race;

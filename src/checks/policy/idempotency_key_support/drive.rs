@@ -165,7 +165,6 @@ impl Desk<'_> {
         }
         for (by, sort) in [
             (Credential::None, Sort::NoCredentials),
-            (Credential::Observer, Sort::Observer),
             (Credential::Operator(2), Sort::OtherActor),
         ] {
             self.send_as(by, sort, ask(self)).await;
