@@ -3,10 +3,12 @@
 
 pub mod audit;
 pub mod auth;
+pub(crate) mod bench;
 pub mod boot;
 pub mod cx;
 pub mod durability;
 pub mod policy;
+pub(crate) mod recipes;
 pub mod registry;
 pub mod reliability;
 pub mod sent;

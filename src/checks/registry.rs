@@ -136,14 +136,29 @@ pub const CHECKS: &[Check] = &[
         super::policy::tasks_endpoint
     ),
     check!(
+        "auth-required-mutating",
+        "src/checks/auth/auth_required_mutating.rs",
+        super::auth::auth_required_mutating
+    ),
+    check!(
         "deny-invalid-token",
         "src/checks/auth/deny_invalid_token.rs",
         super::auth::deny_invalid_token
     ),
     check!(
+        "role-enforcement",
+        "src/checks/auth/role_enforcement.rs",
+        super::auth::role_enforcement
+    ),
+    check!(
         "key-rotation",
         "src/checks/auth/key_rotation.rs",
         super::auth::key_rotation
+    ),
+    check!(
+        "actor-attribution",
+        "src/checks/audit/actor_attribution.rs",
+        super::audit::actor_attribution
     ),
     check!(
         "fail-closed-auth",

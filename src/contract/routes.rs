@@ -56,6 +56,13 @@ pub fn routes() -> &'static [Route] {
     &TABLE
 }
 
+/// The rows that v4.6 knows: what a floor gate may use and probe.
+pub fn floor() -> impl Iterator<Item = &'static Route> {
+    routes()
+        .iter()
+        .filter(|route| route.since.as_str() <= "v4.6")
+}
+
 /// The rows that change something.
 pub fn mutating() -> impl Iterator<Item = &'static Route> {
     routes().iter().filter(|route| route.mutating)

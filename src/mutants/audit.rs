@@ -10,12 +10,40 @@ use serde_json::json;
 use super::levers::Levers;
 use super::{May, Mutant};
 use crate::reference::audit::{
-    ChainRule, Checkpoint, Entry, GENESIS, Keeper, KeptFile, Link, Place, Reason, Sha256Chain, Tree,
+    ChainRule, Checkpoint, Draft, Entry, GENESIS, Keeper, KeptFile, Link, Outcome, Place, Reason,
+    Sha256Chain, Tree,
 };
 use crate::reference::web::{Body, Call, Handler, handler};
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "audit-constant-actor",
+        must: &["actor-attribution"],
+        may: &[],
+        // Of one route: whoever plans an action, the first operator did.
+        apply: |levers| {
+            levers.part(|parts| {
+                parts.chain = Arc::new(Forgets {
+                    of: |draft| draft.action == "action.plan",
+                    says: ("op-1", "operator"),
+                });
+            });
+        },
+    },
+    Mutant {
+        name: "audit-loser-without-actor",
+        must: &["actor-attribution"],
+        may: &[],
+        apply: |levers| {
+            levers.part(|parts| {
+                parts.chain = Arc::new(Forgets {
+                    of: lost,
+                    says: ("", ""),
+                });
+            });
+        },
+    },
     Mutant {
         name: "audit-constant-prev",
         must: &["audit-chain-present"],
@@ -122,6 +150,40 @@ const NO_CHAIN: &[May] = &[
 
 /// The export.
 const EXPORT: (&str, &str, &str) = ("api-gateway", "GET", "/v3/audit/export");
+
+/// What one kind of entries says of who acted; everything else is as it should be.
+struct Forgets {
+    of: fn(&Draft) -> bool,
+    says: (&'static str, &'static str),
+}
+
+impl ChainRule for Forgets {
+    fn draft(&self, mut draft: Draft) -> Draft {
+        if (self.of)(&draft) {
+            draft.origin.actor_id = self.says.0.to_owned();
+            draft.origin.actor_role = self.says.1.to_owned();
+        }
+        draft
+    }
+
+    fn prev(&self, last: Option<&Link>, first_since_start: bool) -> String {
+        Sha256Chain.prev(last, first_since_start)
+    }
+
+    fn digest(&self, entry: &Entry) -> String {
+        Sha256Chain.digest(entry)
+    }
+
+    fn follows(&self, last: Option<&Link>, entry: &Entry) -> bool {
+        Sha256Chain.follows(last, entry)
+    }
+}
+
+/// Whether this is about a decision that was lost.
+fn lost(draft: &Draft) -> bool {
+    let decides = draft.action.ends_with(".approve") || draft.action.ends_with(".deny");
+    decides && draft.outcome == Outcome::Refused
+}
 
 /// The services whose databases carry a chain.
 const CHAINS: &[&str] = &[

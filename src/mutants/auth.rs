@@ -1,5 +1,6 @@
 //! Defects of authentication: who comes in, and what starts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,13 +10,13 @@ use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::Mutant;
 use super::levers::Levers;
+use super::{May, Mutant};
 use crate::base::json::sha256_hex;
 use crate::reference::Parts;
 use crate::reference::identity::door::{Door, Knock};
 use crate::reference::identity::{Denied, Identity, Known};
-use crate::reference::web::Actor;
+use crate::reference::web::{Actor, Refusal, Role};
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -30,6 +31,39 @@ pub(super) const MUTANTS: &[Mutant] = &[
         must: &["service-token"],
         may: &[],
         apply: |levers| door(levers, PrefixIsEnough),
+    },
+    Mutant {
+        name: "auth-exempts-one-mutation",
+        must: &["auth-required-mutating"],
+        may: &[
+            May {
+                gate: "auth-coverage",
+                reason: "it asks the same of every route, those that change nothing too",
+            },
+            May {
+                gate: "idempotency-key-support",
+                reason: "a key is answered after authentication, and on this route there is none",
+            },
+        ],
+        apply: |levers| door(levers, OneRouteIsOpen),
+    },
+    Mutant {
+        name: "auth-after-side-effect",
+        must: &["auth-required-mutating"],
+        may: &[],
+        apply: asked_afterwards,
+    },
+    Mutant {
+        name: "role-dropped-from-cache",
+        must: &["role-enforcement"],
+        may: &[],
+        apply: |levers| door(levers, RoleIsForgotten::default()),
+    },
+    Mutant {
+        name: "role-defaults-to-operator",
+        must: &["role-enforcement"],
+        may: &[],
+        apply: |levers| door(levers, Roles(|role| Role::named(role).is_none())),
     },
     Mutant {
         name: "auth-cache-ignores-revocation",
@@ -75,7 +109,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
 ];
 
 /// Another door.
-fn door(levers: &mut Levers, door: impl Door + 'static) {
+pub(super) fn door(levers: &mut Levers, door: impl Door + 'static) {
     levers.part(|parts| parts.door = Arc::new(door));
 }
 
@@ -152,6 +186,87 @@ fn operator(id: &str) -> Known {
 }
 
 type Answer<'a> = BoxFuture<'a, Result<Known, Denied>>;
+
+/// Whether this is the one route that is guarded badly: a session's end.
+fn is_the_route(knock: &Knock<'_>) -> bool {
+    let session = |prefix| knock.path.starts_with(prefix);
+    knock.method == "DELETE" && (session("/v3/sessions/") || session("/v1/sessions/"))
+}
+
+/// Whoever ends a session is asked for nothing.
+struct OneRouteIsOpen;
+
+impl Door for OneRouteIsOpen {
+    fn answer<'a>(&'a self, identity: &'a Identity, knock: Knock<'a>) -> Answer<'a> {
+        Box::pin(async move {
+            match identity.authenticate(knock.headers, knock.now).await {
+                Err(Denied::Unauthenticated) if is_the_route(&knock) => Ok(operator(NOBODY)),
+                found => found,
+            }
+        })
+    }
+}
+
+/// Who has not been asked yet.
+const NOBODY: &str = "usr_nobody";
+
+/// The session is ended, and then it is asked who wanted it.
+fn asked_afterwards(levers: &mut Levers) {
+    door(levers, OneRouteIsOpen);
+    levers.route(("api-gateway", "DELETE", "/v3/sessions/{id}"), |original| {
+        Arc::new(move |service, call| {
+            let original = Arc::clone(&original);
+            Box::pin(async move {
+                let (nobody, id) = (call.actor.id == NOBODY, call.correlation_id.clone());
+                let reply = original(service, call).await;
+                if nobody {
+                    let refusal = Refusal::new(401, "UNAUTHENTICATED", "no valid credentials");
+                    return refusal.reply(&id);
+                }
+                reply
+            })
+        })
+    });
+}
+
+/// From the second call on, a key is known and its role is not: nothing is refused for it.
+#[derive(Default)]
+struct RoleIsForgotten {
+    seen: Mutex<BTreeSet<String>>,
+}
+
+impl Door for RoleIsForgotten {
+    fn answer<'a>(&'a self, identity: &'a Identity, knock: Knock<'a>) -> Answer<'a> {
+        Box::pin(async move {
+            let mut known = identity.authenticate(knock.headers, knock.now).await?;
+            let key = bearer(knock.headers).to_owned();
+            let first = self
+                .seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(key.clone());
+            if !first && !key.is_empty() {
+                known.actor.role = Role::Operator.word().to_owned();
+            }
+            Ok(known)
+        })
+    }
+}
+
+/// Those whose role is one of these are operators.
+pub(super) struct Roles(pub(super) fn(&str) -> bool);
+
+impl Door for Roles {
+    fn answer<'a>(&'a self, identity: &'a Identity, knock: Knock<'a>) -> Answer<'a> {
+        Box::pin(async move {
+            let mut known = identity.authenticate(knock.headers, knock.now).await?;
+            if (self.0)(&known.actor.role) {
+                known.actor.role = Role::Operator.word().to_owned();
+            }
+            Ok(known)
+        })
+    }
+}
 
 /// Where no token is configured, showing none is showing it.
 struct EmptyEqualsEmpty;

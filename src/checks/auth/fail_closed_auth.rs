@@ -156,7 +156,6 @@ pub fn judge(seen: &Evidence) -> Judgement {
             Material::Bypass => bypass += right,
             _ => {
                 refused += right;
-                // One that was gone before anybody could look is none of these.
                 watched += right * u64::from(start.looks > 0);
                 looks += start.looks;
             }

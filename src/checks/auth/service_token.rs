@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tried::Tried;
 use crate::checks::Judgement;
+use crate::checks::audit::entries::Entry;
 
 pub use drive::drive;
 
@@ -38,19 +39,6 @@ pub struct Show {
     pub tried: Tried,
     /// The entries about it in the service's database; none if nobody looked.
     pub entries: Option<Vec<Entry>>,
-}
-
-/// What of an audit entry matters here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Who.
-    pub actor_id: String,
-    /// In which role.
-    pub actor_role: String,
-    /// Through whom.
-    pub via: Option<String>,
-    /// `ok`, `refused` or `failed`.
-    pub outcome: String,
 }
 
 /// What the target was given as its token.

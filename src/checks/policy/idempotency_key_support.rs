@@ -3,14 +3,12 @@
 //!
 //! The matrix is made of the contract's route table. On each mutating route a request is sent without
 //! a key (what one execution leaves behind), with one, again in every spelling and over its twin,
-//! with everything else different in turn, by nobody and by an observer, and by eight at once. What
-//! was executed is counted in the audit log, at the doubles, and by rows that carry its marker. No key
-//! crosses a KILL and no key is aged here: another gate does that.
+//! with everything else different in turn, by nobody, and by eight at once. What was executed is
+//! counted in the audit log, at the doubles, and by rows that carry its marker. No key crosses a KILL
+//! and no key is aged here, and nobody is refused for a role: other gates do that.
 
-mod bench;
 mod drive;
 mod race;
-mod recipes;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -21,10 +19,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::recipes::Again;
 use self::story::{Asked, Sort, Story};
 use crate::chaos::clopper_pearson_upper;
 use crate::checks::Judgement;
+use crate::checks::recipes::{self, Again};
 use crate::contract::routes::{Route, mutating};
 
 pub use drive::drive;

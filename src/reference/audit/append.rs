@@ -36,7 +36,7 @@ pub fn append(
         action,
         resource,
         outcome,
-    } = draft;
+    } = rule.draft(draft);
     let mut entry = Entry {
         chain: chain.to_owned(),
         seq: last.as_ref().map_or(0, |link| link.seq + 1),

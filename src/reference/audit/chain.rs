@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::verify::{Place, Reason};
-use super::{Entry, Link};
+use super::{Draft, Entry, Link};
 use crate::reference::digest;
 
 /// `prev_hash` of entry 0.
@@ -11,6 +11,10 @@ pub const GENESIS: &str = "00000000000000000000000000000000000000000000000000000
 
 /// How entries are chained. Append and verification ask the same rule.
 pub trait ChainRule: Send + Sync {
+    /// What is written of an entry, before it has its place.
+    fn draft(&self, draft: Draft) -> Draft {
+        draft
+    }
     /// `prev_hash` of an entry that follows `last`. `first_since_start`: no entry was appended yet
     /// since this process opened the database.
     fn prev(&self, last: Option<&Link>, first_since_start: bool) -> String;

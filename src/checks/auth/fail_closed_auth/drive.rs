@@ -1,16 +1,15 @@
 //! How fail-closed-auth is driven.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::pin;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::RngExt;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Asked, Evidence, Material, Outcome, Start};
-use crate::base::Seed;
 use crate::checks::auth::tried::Tried;
 use crate::checks::{Cx, Undecided};
 use crate::target::{Ask, Client, Credential, Instance, Launcher, Setup, StartError};
@@ -31,11 +30,10 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let all = [Material::Good, Material::Bypass].into_iter();
     for (number, material) in (0..).zip(all.chain(Material::BAD)) {
         let mut setup = cx.setup(json!({}));
-        let address = give(&mut setup, cx.seed, number, material)?;
+        let address = give(&mut setup, number, material)?;
         ready.push((material, setup, address));
     }
     let _span = cx.span("starts");
-    // Tasks of their own: a process that ends at once has to be looked at at once.
     let mut starts = JoinSet::new();
     for (material, setup, address) in ready {
         starts.spawn(start(cx.launcher.clone(), material, setup, address));
@@ -48,21 +46,12 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 }
 
 /// Writes the key material, and an address that no other process has a reason to use: what answers
-/// there is this target.
-fn give(
-    setup: &mut Setup,
-    seed: Seed,
-    number: u16,
-    material: Material,
-) -> Result<SocketAddr, Undecided> {
-    let mut rng = seed.child(&format!("address {number}")).rng();
-    let host = Ipv4Addr::new(
-        127,
-        rng.random_range(1..255),
-        rng.random_range(1..255),
-        rng.random_range(1..255),
-    );
-    let mut port = 20_000 + 100 * number + rng.random_range(0..50);
+/// there is this target. It is made of no seed: the same gate may run twice at once under one.
+fn give(setup: &mut Setup, number: u16, material: Material) -> Result<SocketAddr, Undecided> {
+    let mut rng = rand::rng();
+    let mut byte = || rng.random_range(1..255);
+    let host = Ipv4Addr::new(127, byte(), byte(), byte());
+    let mut port = 20_000 + 100 * number;
     let mut watched = None;
     if let Some(services) = setup.config["services"].as_object_mut() {
         for (name, service) in services {
@@ -128,26 +117,11 @@ async fn start(
     setup: Setup,
     address: SocketAddr,
 ) -> Result<Start, Undecided> {
-    let (mut looks, mut reached) = (0, 0);
-    let mut tick = tokio::time::interval(LOOK_INTERVAL);
-    let mut starting = pin!(launcher.start(setup));
-    let started = loop {
-        tokio::select! {
-            biased;
-            started = &mut starting => break started,
-            _ = tick.tick() => {
-                looks += 1;
-                reached += u64::from(somebody_is_there(address).await);
-            }
-        }
-    };
+    let watch = Watch::begin(address);
+    let started = launcher.start(setup).await;
+    let (looks, reached) = watch.end().await?;
     let (outcome, asked) = match started {
-        Ok(instance) => {
-            // At the latest now; before, it may have gone too fast to be seen.
-            looks += 1;
-            reached += u64::from(somebody_is_there(address).await);
-            (Outcome::Ready, ask(&instance).await)
-        }
+        Ok(instance) => (Outcome::Ready, ask(&instance).await),
         Err(StartError::Exited { status, .. }) => (Outcome::Exited(status.code()), Vec::new()),
         Err(error) if error.by_target() => (Outcome::Stuck(error.to_string()), Vec::new()),
         Err(error) => return Err(error.into()),
@@ -161,9 +135,44 @@ async fn start(
     })
 }
 
-async fn somebody_is_there(address: SocketAddr) -> bool {
-    let connected = tokio::time::timeout(LOOK_TIMEOUT, TcpStream::connect(address)).await;
-    matches!(connected, Ok(Ok(_)))
+/// Tries a port again and again, on a thread of its own: a runtime that is busy must not keep it
+/// from looking. It ends when this is dropped.
+struct Watch {
+    over: Arc<AtomicBool>,
+    counts: JoinHandle<(u64, u64)>,
+}
+
+impl Watch {
+    fn begin(address: SocketAddr) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&over);
+        let counts = tokio::task::spawn_blocking(move || {
+            let (mut looks, mut reached) = (0, 0);
+            loop {
+                // Once more after the end, when the answer is certain.
+                let last = stop.load(Ordering::Acquire);
+                looks += 1;
+                reached += u64::from(TcpStream::connect_timeout(&address, LOOK_TIMEOUT).is_ok());
+                if last {
+                    return (looks, reached);
+                }
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        });
+        Self { over, counts }
+    }
+
+    /// How often it looked, and how often somebody was there.
+    async fn end(mut self) -> Result<(u64, u64), Undecided> {
+        self.over.store(true, Ordering::Release);
+        Ok((&mut self.counts).await?)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+    }
 }
 
 async fn ask(instance: &Instance) -> Vec<Asked> {

@@ -1,16 +1,13 @@
 //! How service-token is driven.
 
-use std::collections::BTreeMap;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use super::{Configured, Entry, Evidence, Show, Shown};
+use super::{Configured, Evidence, Show, Shown};
 use crate::base::json::sha256_hex;
-use crate::checks::audit::stored;
+use crate::checks::audit::entries::Logs;
 use crate::checks::auth::people;
-use crate::checks::auth::tried::Tried;
 use crate::checks::{Cx, Undecided};
-use crate::target::{Ask, Client, Credential, Instance, Setup};
+use crate::target::{Ask, Client, Credential, Instance};
 
 /// Drives it.
 ///
@@ -137,40 +134,12 @@ async fn show(
     }));
 }
 
-/// Looks every request up in its service's database.
+/// Looks every request up in the databases.
 fn look_up(cx: &Cx, target: &Instance, shows: &mut [Show]) -> Result<(), Undecided> {
     let _span = cx.span("read databases");
-    let listening = target.listening();
-    let mut logs: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for chain in listening.chains.keys() {
-        let path = listening
-            .databases
-            .get(chain)
-            .ok_or_else(|| Undecided(format!("the target names no database of {chain}")))?;
-        let copy = Setup::data(&target.setup().dir).join(format!("copy of {chain}.db"));
-        stored::copy(path, &copy).map_err(Undecided)?;
-        logs.insert(
-            chain.clone(),
-            stored::rows(&copy, chain).map_err(Undecided)?,
-        );
-    }
+    let logs = Logs::read(target)?;
     for Show { tried, entries, .. } in shows {
-        *entries = logs.get(&tried.service).map(|rows| entries_of(rows, tried));
+        *entries = logs.about(&tried.service, &tried.id);
     }
     Ok(())
-}
-
-fn entries_of(rows: &[Value], tried: &Tried) -> Vec<Entry> {
-    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
-    let about = rows
-        .iter()
-        .filter(|row| row["correlation_id"] == tried.id.as_str());
-    about
-        .map(|row| Entry {
-            actor_id: text(row, "actor_id"),
-            actor_role: text(row, "actor_role"),
-            via: row["via"].as_str().map(str::to_owned),
-            outcome: text(row, "outcome"),
-        })
-        .collect()
 }

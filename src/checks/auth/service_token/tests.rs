@@ -20,8 +20,8 @@ fn entry() -> Entry {
     Entry {
         actor_id: "_service".into(),
         actor_role: "operator".into(),
-        via: None,
         outcome: "ok".into(),
+        ..Entry::default()
     }
 }
 

@@ -3,12 +3,12 @@
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::bench::{self, Bench, Needs, Thing};
-use super::recipes::{self, Recipe};
 use super::story::{Asked, Sort, Story};
 use super::{Evidence, Seen, traces};
 use crate::chaos::approvals;
 use crate::chaos::storm;
+use crate::checks::bench::{self, Bench, Needs, Thing};
+use crate::checks::recipes::{self, Recipe};
 use crate::checks::{Cx, Undecided};
 use crate::contract::routes::{Route, mutating, twin_of};
 use crate::doubles::Behaviour;
@@ -165,7 +165,6 @@ impl Desk<'_> {
         }
         for (by, sort) in [
             (Credential::None, Sort::NoCredentials),
-            (Credential::Observer, Sort::Observer),
             (Credential::Operator(2), Sort::OtherActor),
         ] {
             self.send_as(by, sort, ask(self)).await;

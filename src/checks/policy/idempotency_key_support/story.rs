@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::recipes::Again;
 use crate::base::json::sha256_hex;
+use crate::checks::recipes::Again;
 use crate::contract::effects::Effect;
 use crate::contract::routes::Route;
 use crate::target::Exchange;
@@ -49,8 +49,6 @@ pub enum Sort {
     Twin,
     /// Again, without credentials.
     NoCredentials,
-    /// Again, by an observer.
-    Observer,
     /// Again, by another operator.
     OtherActor,
     /// Another body.
@@ -75,13 +73,12 @@ pub enum Sort {
 
 impl Sort {
     /// All there are.
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::First,
         Self::Repeat,
         Self::Respelled,
         Self::Twin,
         Self::NoCredentials,
-        Self::Observer,
         Self::OtherActor,
         Self::OtherBody,
         Self::OtherResource,
@@ -121,7 +118,6 @@ impl fmt::Display for Sort {
             Self::Respelled => "the same request, the key in its other spelling",
             Self::Twin => "the same request over its twin",
             Self::NoCredentials => "the same request without credentials",
-            Self::Observer => "the same request by an observer",
             Self::OtherActor => "the same request by another operator",
             Self::OtherBody => "the key with another body",
             Self::OtherResource => "the key with another resource",
@@ -375,7 +371,6 @@ impl Story {
                 Again::Refused(status, code) => expect_refusal(asked, status, code),
             },
             Sort::NoCredentials => self.expect_silence(asked, 401, ""),
-            Sort::Observer => self.expect_silence(asked, 403, ""),
             sort if sort.is_reuse() => self.expect_silence(asked, 422, "KEY_REUSED"),
             sort => {
                 let first = sort.repeats().and_then(|first| self.get(first));

@@ -95,7 +95,6 @@ fn main_story(route: &Route, elsewhere: &Route) -> Story {
             Sort::Elsewhere => executed(elsewhere, sort, at_us, 2),
             Sort::ElsewhereAgain => replay(elsewhere, sort, at_us, done(2)),
             Sort::NoCredentials => asked(route, sort, at_us, refusal(401, "UNAUTHENTICATED")),
-            Sort::Observer => asked(route, sort, at_us, refusal(403, "FORBIDDEN")),
             sort if sort.is_reuse() => asked(route, sort, at_us, refusal(422, "KEY_REUSED")),
             Sort::OtherKey | Sort::OtherKeyAgain => match (again, sort) {
                 (Again::Done, Sort::OtherKey) => executed(route, sort, at_us, 3),
@@ -355,7 +354,7 @@ fn another_resource_is_touched() {
 
 #[test]
 fn a_refusal_tells_of_the_first_answer() {
-    for sort in [Sort::NoCredentials, Sort::Observer, Sort::OtherBody] {
+    for sort in [Sort::NoCredentials, Sort::OtherBody] {
         let seen = spoiled(APPROVE, |one| {
             at(one, sort).body["error"]["details"] = json!({"first": "op_000000000001"});
         });
@@ -374,15 +373,13 @@ fn a_refusal_tells_of_the_first_answer() {
 }
 
 #[test]
-fn a_stored_answer_is_given_to_nobody_and_to_an_observer() {
-    for (sort, status) in [(Sort::NoCredentials, 401), (Sort::Observer, 403)] {
-        let seen = spoiled(APPROVE, |one| {
-            let asked = at(one, sort);
-            (asked.status, asked.body) = done(1);
-            asked.replayed = true;
-        });
-        says(&seen, &format!("200 (replayed), expected {status}"));
-    }
+fn a_stored_answer_is_given_to_nobody() {
+    let seen = spoiled(APPROVE, |one| {
+        let asked = at(one, Sort::NoCredentials);
+        (asked.status, asked.body) = done(1);
+        asked.replayed = true;
+    });
+    says(&seen, "200 (replayed), expected 401");
 }
 
 #[test]

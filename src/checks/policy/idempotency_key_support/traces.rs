@@ -9,8 +9,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Evidence;
-use super::bench::marker_of;
 use super::story::{Story, Traces};
+use crate::checks::bench::marker_of;
 use crate::checks::{Cx, Undecided};
 use crate::target::Instance;
 

@@ -10,24 +10,24 @@ use crate::contract::routes::Route;
 use crate::target::Ask;
 
 /// How a request of one route is made.
-pub(super) struct Recipe {
+pub(crate) struct Recipe {
     /// The service.
-    pub(super) service: &'static str,
+    pub(crate) service: &'static str,
     /// Method and canonical path.
-    pub(super) line: (&'static str, &'static str),
+    pub(crate) line: (&'static str, &'static str),
     /// What has to be there before.
-    pub(super) needs: Needs,
+    pub(crate) needs: Needs,
     /// The body; null for none.
-    pub(super) body: fn(&Thing) -> Value,
+    pub(crate) body: fn(&Thing) -> Value,
     /// What makes another body of it.
-    pub(super) other: fn() -> Value,
+    pub(crate) other: fn() -> Value,
     /// What the same request gets under another key.
-    pub(super) again: Again,
+    pub(crate) again: Again,
 }
 
 /// What the same request gets under another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(crate) enum Again {
     /// It is done once more.
     Done,
     /// It is refused, because the first one was done: status and code.
@@ -56,7 +56,7 @@ fn reason() -> Value {
 }
 
 /// Every recipe, in the order of the route table.
-pub(super) static RECIPES: &[Recipe] = &[
+pub(crate) static RECIPES: &[Recipe] = &[
     Recipe {
         service: GATEWAY,
         line: ("POST", "/v3/sessions"),
@@ -245,7 +245,7 @@ const fn eva(path: &'static str, again: Again) -> Recipe {
 }
 
 /// The recipe of a route.
-pub(super) fn of(route: &Route) -> Option<&'static Recipe> {
+pub(crate) fn of(route: &Route) -> Option<&'static Recipe> {
     let line = (route.method.as_str(), route.path.as_str());
     RECIPES
         .iter()
@@ -253,7 +253,7 @@ pub(super) fn of(route: &Route) -> Option<&'static Recipe> {
 }
 
 /// A request of another endpoint, of the same service if it has one that needs little.
-pub(super) fn elsewhere(recipe: &Recipe) -> &'static Recipe {
+pub(crate) fn elsewhere(recipe: &Recipe) -> &'static Recipe {
     let other = |one: &&Recipe| one.line != recipe.line && one.again == Again::Done;
     let near =
         |one: &&Recipe| one.service == recipe.service && !matches!(one.needs, Needs::Decision(_));
@@ -263,18 +263,18 @@ pub(super) fn elsewhere(recipe: &Recipe) -> &'static Recipe {
 
 impl Recipe {
     /// Whether a request of it is about a resource.
-    pub(super) fn names_resource(&self) -> bool {
+    pub(crate) fn names_resource(&self) -> bool {
         self.needs != Needs::Nothing
     }
 
     /// The route's name.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let (method, path) = self.line;
         format!("{method} {path} of {}", self.service)
     }
 
     /// The request about this.
-    pub(super) fn ask(&self, thing: &Thing) -> Ask {
+    pub(crate) fn ask(&self, thing: &Thing) -> Ask {
         let (method, path) = self.line;
         let ask = Ask::new(self.service, method, &path.replace("{id}", &thing.id));
         let body = (self.body)(thing);
@@ -285,14 +285,14 @@ impl Recipe {
     }
 
     /// The same request with another body.
-    pub(super) fn with_other_body(&self, thing: &Thing) -> Ask {
+    pub(crate) fn with_other_body(&self, thing: &Thing) -> Ask {
         let mut ask = self.ask(thing);
         merge(ask.body.get_or_insert_with(|| json!({})), &(self.other)());
         ask
     }
 
     /// The same request about another resource: nothing else differs.
-    pub(super) fn about(&self, thing: &Thing, other: &Thing) -> Ask {
+    pub(crate) fn about(&self, thing: &Thing, other: &Thing) -> Ask {
         self.ask(&Thing {
             id: other.id.clone(),
             ..thing.clone()

@@ -1,4 +1,4 @@
-//! What the requests of this gate are about: sessions, decisions, tasks, users, dead letters, made and
+//! What requests of mutating routes are about: sessions, decisions, tasks, users, dead letters, made and
 //! looked at; and how the doubles answer, so that there is something to be about.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use crate::checks::Undecided;
 use crate::target::{Ask, Client, Credential};
 
 /// What a turn's text begins with when the model shall answer with a call of a safe tool.
-pub(super) const READ: &str = "read:";
+pub(crate) const READ: &str = "read:";
 /// What a marker begins with whose tool fails the first time.
 const FAILS_ONCE: &str = "fails";
 
@@ -26,7 +26,7 @@ const MEMORY: &str = "memory-engine";
 
 /// What has to be there before a request can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Needs {
+pub(crate) enum Needs {
     /// Nothing.
     Nothing,
     /// A session.
@@ -43,28 +43,28 @@ pub(super) enum Needs {
 
 /// What one request is about.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Thing {
+pub(crate) struct Thing {
     /// Tells its calls and rows from everybody else's.
-    pub(super) marker: String,
+    pub(crate) marker: String,
     /// The resource that it names; empty when it names none.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// The fence or version of that resource.
-    pub(super) token: i64,
+    pub(crate) token: i64,
     /// The key that shows whether the resource is what it was, of a user.
-    pub(super) secret: Option<String>,
+    pub(crate) secret: Option<String>,
 }
 
 /// Where things are made: an operator and a session for what needs one.
-pub(super) struct Bench {
-    pub(super) client: Client,
-    pub(super) session: String,
-    pub(super) seed: Seed,
+pub(crate) struct Bench {
+    pub(crate) client: Client,
+    pub(crate) session: String,
+    pub(crate) seed: Seed,
 }
 
 impl Bench {
     /// Makes so many things that requests of this recipe can be about; `whose` keeps their markers
     /// apart from those of others.
-    pub(super) async fn make(
+    pub(crate) async fn make(
         &self,
         recipe: &Recipe,
         whose: &str,
@@ -143,7 +143,7 @@ impl Bench {
 
     /// What the target shows of the resource that a thing names; null when it names none that can
     /// be looked at.
-    pub(super) async fn look(&self, recipe: &Recipe, thing: &Thing) -> Value {
+    pub(crate) async fn look(&self, recipe: &Recipe, thing: &Thing) -> Value {
         let (service, path) = match recipe.needs {
             Needs::Nothing => return Value::Null,
             Needs::Session => (GATEWAY, format!("/v3/sessions/{}", thing.id)),
@@ -183,7 +183,7 @@ fn steady(mut shown: Value) -> Value {
 }
 
 /// A thing whose state nothing but the target's own answers tells.
-pub(super) fn thing(marker: String, id: &str, token: i64) -> Thing {
+pub(crate) fn thing(marker: String, id: &str, token: i64) -> Thing {
     let id = id.to_owned();
     Thing {
         marker,
@@ -198,7 +198,7 @@ fn of_decision(minted: Minted) -> Thing {
 }
 
 /// A script for the model: a turn that asks for it gets a call of a safe tool, others guarded ones.
-pub(super) fn model(request: &Value) -> Value {
+pub(crate) fn model(request: &Value) -> Value {
     let heard = request["input_text"].as_str().unwrap_or_default();
     match heard.strip_prefix(READ) {
         None => guarded_calls(request),
@@ -210,7 +210,7 @@ pub(super) fn model(request: &Value) -> Value {
 }
 
 /// A script for the tools: what is to fail once does so the first time.
-pub(super) fn tools() -> impl Fn(&Value) -> Value + Send + Sync + 'static {
+pub(crate) fn tools() -> impl Fn(&Value) -> Value + Send + Sync + 'static {
     let failed = Mutex::new(BTreeSet::new());
     move |request| {
         let marker = request["args"]["path"].as_str().unwrap_or_default();
@@ -226,7 +226,7 @@ pub(super) fn tools() -> impl Fn(&Value) -> Value + Send + Sync + 'static {
 }
 
 /// Whose call a double got.
-pub(super) fn marker_of(call: &Value) -> &str {
+pub(crate) fn marker_of(call: &Value) -> &str {
     let said = call["input_text"]
         .as_str()
         .map(|text| text.strip_prefix(READ).unwrap_or(text));

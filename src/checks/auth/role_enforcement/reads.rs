@@ -1,0 +1,91 @@
+//! Requests of the routes that change nothing. A route that needs more than its path is in one list
+//! here, and a test names the one that is missing.
+
+use serde_json::{Value, json};
+
+use crate::chaos::approvals;
+use crate::checks::Undecided;
+use crate::contract::routes::Route;
+use crate::target::{Ask, Client, Exchange};
+
+/// Ids of things that are there to be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Things {
+    pub(super) session: String,
+    action: String,
+    memory: String,
+    task: String,
+}
+
+/// Path and query of a route, by its service and canonical path; nothing for one that names a
+/// resource which nobody made.
+fn concrete(route: &Route, things: &Things) -> Option<String> {
+    let Things {
+        session,
+        action,
+        memory,
+        task,
+    } = things;
+    let path = route.path.as_str();
+    Some(match path {
+        "/v3/confirmations/pending" => format!("{path}?session_id={session}"),
+        "/v3/sessions/{id}" => format!("/v3/sessions/{session}"),
+        "/v3/actions/{id}" => format!("/v3/actions/{action}"),
+        "/recall/{id}" => format!("/recall/{memory}"),
+        "/tasks/{id}" => format!("/tasks/{task}"),
+        _ if route.method != "GET" || path.contains('{') => return None,
+        path => path.to_owned(),
+    })
+}
+
+/// A request of a route.
+pub(super) fn ask(route: &Route, things: &Things) -> Option<Ask> {
+    let path = concrete(route, things)?;
+    Some(Ask::get(&route.service, &path))
+}
+
+impl Things {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// When an answer carries no id.
+    pub(super) async fn make(client: &Client) -> Result<Self, Undecided> {
+        let session = approvals::session(client).await?;
+        let plan = json!({"intent": "file.write", "params": {}, "session_id": session});
+        let fact = json!({"type": "fact", "content": "tea at four"});
+        let (action, memory, task) = tokio::join!(
+            client.send(Ask::post("api-gateway", "/v3/actions/plan", plan)),
+            client.send(Ask::post("memory-engine", "/store", fact)),
+            client.send(Ask::post("eva-os", "/tasks", json!({"name": "tea"}))),
+        );
+        Ok(Self {
+            session,
+            action: id(&action, &action.answered()["action"]["action_id"])?,
+            memory: id(&memory, &memory.answered()["id"])?,
+            task: id(&task, &task.answered()["task_id"])?,
+        })
+    }
+}
+
+fn id(exchange: &Exchange, value: &Value) -> Result<String, Undecided> {
+    let id = value.as_str().map(str::to_owned);
+    id.ok_or_else(|| Undecided(format!("no id in the answer to {}", exchange.line())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::routes::floor;
+
+    #[test]
+    fn every_route_that_changes_nothing_can_be_asked() {
+        let missing: Vec<String> = floor()
+            .filter(|route| !route.mutating && ask(route, &Things::default()).is_none())
+            .map(ToString::to_string)
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "no request for {missing:?}: say in `concrete` what its path is"
+        );
+    }
+}
