@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 
-use super::Mutant;
 use super::levers::Levers;
 use super::wire::{Ask as Asked, Reply as Answer, Rewrite};
+use super::{May, Mutant};
 use crate::reference::decisions::{self, Ask, Decision, Decisions, Durable, Kind, OPEN, Verdict};
 use crate::reference::openclaw::{Ask as Wanted, IssuersWord, Permit, Ruling};
 use crate::reference::store::{Store, StoreError, Tx};
@@ -24,13 +24,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "approval-reapprove-executes",
         must: &["approval-race-safe"],
-        may: &[],
+        may: &[May {
+            gate: "idempotency-key-support",
+            reason: "an approval under another key is a late one, and runs once more",
+        }],
         apply: reapprove_executes,
     },
     Mutant {
         name: "approval-loser-gets-200",
         must: &["approval-race-safe"],
-        may: &[],
+        may: &[May {
+            gate: "idempotency-key-support",
+            reason: "a decision under another key is a late one, and is told 200",
+        }],
         apply: |levers| levers.wire(Arc::new(LoserGets200)),
     },
     Mutant {

@@ -41,7 +41,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "idempotency-replace-overwrites",
         must: &["idempotency-store-durable"],
-        may: &[],
+        may: &[May {
+            gate: "idempotency-key-support",
+            reason: "a key that is claimed anew has no first answer, with or without a KILL",
+        }],
         // The claim of a key becomes an INSERT OR REPLACE.
         apply: |levers| {
             everywhere(

@@ -14,10 +14,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "task-double-delete-200",
         must: &["task-mutation-serial"],
-        may: &[May {
-            gate: "tasks-endpoint",
-            reason: "a task that was deleted is not unknown to the next deletion",
-        }],
+        may: &[
+            May {
+                gate: "tasks-endpoint",
+                reason: "a task that was deleted is not unknown to the next deletion",
+            },
+            May {
+                gate: "idempotency-key-support",
+                reason: "a delete under another key is a second one, and is told 200",
+            },
+        ],
         apply: |levers| {
             levers.route(("eva-os", "DELETE", "/tasks/{id}"), |old| {
                 delete_again(&old)

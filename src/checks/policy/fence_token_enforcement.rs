@@ -5,7 +5,8 @@
 //! kind of wrong one, reissued, left to expire, raced against their own reissue, and carried over two
 //! KILLs, the first of them amid reissues. What a decision answers is judged by the specification of
 //! confirmations, step by step, and as a history where requests overlapped; what ran is counted at
-//! the double. Who wins among equals, another gate asks.
+//! the double. Nothing is decided twice here: who wins among equals and what a late one is told, another
+//! gate asks.
 
 mod drive;
 mod story;
@@ -99,16 +100,16 @@ pub fn judge(seen: &Evidence) -> Judgement {
     judgement
 }
 
-/// Overlapping pairs of a story in which an approval and a reissue were under way at once, neither
-/// of them cut by a KILL.
+/// Overlapping pairs of a story in which a decision and a reissue were under way at once, neither of
+/// them cut by a KILL.
 fn race(story: &Story) -> Option<u64> {
     let intervals = |wanted: fn(&Act) -> bool| -> Vec<(u64, u64)> {
         let asked = story.race.iter().filter(|asked| wanted(&asked.act));
         asked.filter_map(Attempt::interval).collect()
     };
-    let approvals = intervals(|act| *act == Act::Decide(Verb::Approve));
+    let decisions = intervals(|act| *act != Act::Reissue);
     let reissues = intervals(|act| *act == Act::Reissue);
-    let met = approvals.iter().any(|one| {
+    let met = decisions.iter().any(|one| {
         let meets = |other: &(u64, u64)| one.0 <= other.1 && other.0 <= one.1;
         reissues.iter().any(meets)
     });
@@ -202,7 +203,7 @@ fn covered(seen: &Evidence, route: Route, judgement: &mut Judgement) -> bool {
             }
         }
     }
-    if !stories().any(|story| story.won_after_expiry()) {
+    if !stories().any(|story| story.won_after_expiry(seen.ttl_ms)) {
         missing.push(format!(
             "on {route} nothing expired was reissued and approved"
         ));

@@ -58,6 +58,16 @@ pub struct Seen {
     pub other: Option<(Value, Value)>,
 }
 
+impl Seen {
+    /// Whether one execution is in the audit log.
+    fn leaves_entries(&self) -> bool {
+        self.plain
+            .asked
+            .iter()
+            .any(|asked| !asked.entries.is_empty())
+    }
+}
+
 /// What all stories come to.
 #[derive(Default)]
 struct Tally {
@@ -85,6 +95,10 @@ pub fn judge(seen: &Evidence) -> Judgement {
             tally.judgement.violation(format!("{name}: {what}"));
         }
         whole += u64::from(covered(one, route, &mut tally.judgement));
+    }
+    if !seen.routes.values().any(Seen::leaves_entries) {
+        let why = "no execution left an entry in the audit log: nothing can be counted there";
+        tally.judgement.undecided(why);
     }
     let Tally {
         mut judgement,

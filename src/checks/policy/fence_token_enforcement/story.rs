@@ -17,7 +17,7 @@ use crate::target::Exchange;
 /// States that the checker may visit for one decision; a good one takes a handful.
 const STATES: u64 = 200_000;
 /// The target counts on another clock than the harness.
-const ROUNDING_US: u64 = 2_000;
+pub(super) const ROUNDING_US: u64 = 2_000;
 
 /// A decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -311,11 +311,13 @@ impl Story {
         std::iter::once(first).chain(reissued)
     }
 
-    /// Whether it was refused as expired, reissued, and won with the new fence.
-    pub(super) fn won_after_expiry(&self) -> bool {
+    /// Whether it was reissued when its time was over, and won with the new fence.
+    pub(super) fn won_after_expiry(&self, reissue_ttl_ms: u64) -> bool {
         let mut attempts = self.attempts();
-        attempts.any(|asked| asked.code == "CONFIRMATION_EXPIRED")
-            && attempts.any(|asked| asked.act == Act::Reissue && asked.ok())
+        let over = |asked: &Attempt| {
+            self.ttl(asked.invoked_us, asked.returned_us, reissue_ttl_ms) == Ttl::Passed
+        };
+        attempts.any(|asked| asked.act == Act::Reissue && asked.ok() && over(asked))
             && attempts.any(|asked| asked.act == Act::Decide(Verb::Approve) && asked.ok())
     }
 
