@@ -155,11 +155,8 @@ fn judge_modes(experiment: &Experiment, line: &Timeline, judgement: &mut Judgeme
         )
     });
     let until = |mode: Change| {
-        wants(experiment, |action| match action {
-            Action::TrafficUntil { mode: wanted } | Action::WaitFor { mode: wanted, .. } => {
-                *wanted == mode
-            }
-            _ => false,
+        wants(experiment, |action| {
+            *action == Action::TrafficUntil { mode }
         })
     };
     let entered = walk.never_entered(line, DEFAULT_BREACH_WINDOWS);

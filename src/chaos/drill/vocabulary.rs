@@ -26,13 +26,6 @@ pub enum Action {
         /// To what.
         mode: Change,
     },
-    /// No turns until the mode has changed.
-    WaitFor {
-        /// To what.
-        mode: Change,
-        /// How long at most.
-        within_ms: u64,
-    },
     /// Asks for work that may be shed and for work that may not.
     ProbeWork,
     /// Races for decisions.
@@ -84,12 +77,11 @@ pub enum Counted {
 }
 
 /// The actions, each with its arguments.
-pub const ACTIONS: [(&str, &[&str]); 12] = [
+pub const ACTIONS: [(&str, &[&str]); 11] = [
     ("inject-latency", &["at"]),
     ("heal", &[]),
     ("traffic", &["windows"]),
     ("traffic-until", &["mode"]),
-    ("wait-for", &["mode", "within_ms"]),
     ("probe-work", &[]),
     ("storm", &["rounds", "tool_ms"]),
     ("crash", &["at"]),
@@ -153,10 +145,6 @@ impl Action {
                 windows: need("windows")?.whole(1..=100)?,
             },
             "traffic-until" => Self::TrafficUntil { mode: mode()? },
-            "wait-for" => Self::WaitFor {
-                mode: mode()?,
-                within_ms: need("within_ms")?.whole(1..=60_000)?,
-            },
             "probe-work" => Self::ProbeWork,
             "storm" => Self::Storm {
                 rounds: need("rounds")?.whole(1..=1000)?,

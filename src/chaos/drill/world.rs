@@ -1,7 +1,5 @@
 //! What actions and probes do: one target on a site, with the driving that the gates use.
 
-use std::time::Duration;
-
 use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
@@ -94,11 +92,6 @@ impl<'r> World<'r> {
             Action::Heal => self.cycle.relieve(),
             Action::Traffic { windows } => return self.traffic(*windows).await,
             Action::TrafficUntil { mode } => return self.traffic_until(*mode).await,
-            Action::WaitFor { mode, within_ms } => {
-                let bound = Duration::from_millis(*within_ms);
-                let came = self.cycle.watch_for(*mode, bound).await?;
-                ensure!(came, "no {} within {within_ms} ms", mode.event());
-            }
             Action::ProbeWork => return self.mode().await,
             Action::Storm { rounds, tool_ms } => return self.storm(*rounds, *tool_ms).await,
             Action::Crash { at } => return self.crash(at).await,
