@@ -9,6 +9,18 @@ const ALL_STATE: &[May] = &[May {
     reason: "the restored state is not the state before the KILL",
 }];
 
+/// Whoever replays a call whose decision was restored sees this one too.
+const DECISIONS_OVER_A_KILL: &[May] = &[
+    May {
+        gate: "restart-ordering-strict",
+        reason: "the restored state is not the state before the KILL",
+    },
+    May {
+        gate: "replay-provenance",
+        reason: "a call whose decision is open again may not be replayed after a KILL",
+    },
+];
+
 /// Whoever looks at tasks over a KILL sees these too.
 const TASKS_OVER_A_KILL: &[May] = &[
     May {
@@ -57,7 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "confirmation-decided-restored-pending",
         must: &["confirmation-restore"],
-        may: ALL_STATE,
+        may: DECISIONS_OVER_A_KILL,
         apply: |levers| {
             levers.sql(
                 "api-gateway",

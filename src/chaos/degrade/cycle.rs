@@ -5,7 +5,7 @@
 //! go on; whether they are right is for the judge.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use futures_util::future::join_all;
@@ -59,6 +59,8 @@ pub struct Cycle<'a> {
     pub(super) client: Client,
     pub(super) clock: Clock,
     pub(super) sessions: Vec<String>,
+    /// How long it took to open them.
+    pub(super) opened_in: Duration,
     /// Held while turns are under way that are to be quick: cycles that share it do not make each
     /// other's slow.
     undisturbed: Arc<Mutex<()>>,
@@ -96,6 +98,7 @@ impl<'a> Cycle<'a> {
             injecting: false,
             clock,
             sessions: Vec::new(),
+            opened_in: Duration::ZERO,
             undisturbed: Arc::default(),
             after: 0,
             last: None,
@@ -538,7 +541,10 @@ impl<'a> Cycle<'a> {
                 .send(Ask::post("api-gateway", "/v3/sessions", body))
         });
         let mut sessions = Vec::new();
-        for exchange in join_all(asks).await {
+        let began = Instant::now();
+        let exchanges = join_all(asks).await;
+        self.opened_in = began.elapsed();
+        for exchange in exchanges {
             match exchange.answered()["session_id"].as_str() {
                 Some(session_id) => sessions.push(session_id.to_owned()),
                 None => bail!("no session was opened: {}", exchange.line()),
@@ -546,6 +552,13 @@ impl<'a> Cycle<'a> {
         }
         self.sessions = sessions;
         Ok(())
+    }
+
+    /// Whether requests that nothing slows took more than twice this long when the sessions were
+    /// opened, so that no window could be told to be healthy under such a limit.
+    #[must_use]
+    pub fn too_busy_for(&self, limit_ms: u64) -> bool {
+        self.opened_in > Duration::from_millis(limit_ms) * 2
     }
 }
 

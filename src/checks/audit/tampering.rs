@@ -159,7 +159,9 @@ pub fn byte_changes(entry: &Value, rng: &mut ChaCha8Rng) -> Vec<ByteChange> {
         };
         for byte in 0..bytes {
             let mask = match &before {
-                Stored::Text(_) => u8::try_from(rng.next_u32() % 255).unwrap_or(0) + 1,
+                // Text stays text: what is no UTF-8 is noticed without any chain, and bits that
+                // make it so are flipped in the file.
+                Stored::Text(_) => u8::try_from(rng.next_u32() % 127).unwrap_or(0) + 1,
                 // Beyond every number in use, so that the change meets no other entry.
                 Stored::Number(_) => 0x40,
             };

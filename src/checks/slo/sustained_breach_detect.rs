@@ -329,10 +329,14 @@ async fn again(
     lines: &mut Vec<Timeline>,
     pattern: impl AsyncFn(&mut Cycle<'_>, u64) -> anyhow::Result<Went>,
 ) -> anyhow::Result<()> {
-    for (limit_ms, lane) in lanes {
+    let last = lanes.len();
+    for (number, (limit_ms, lane)) in lanes.into_iter().enumerate() {
         lines.push(Timeline::default());
         let Some(line) = lines.last_mut() else { break };
         let mut cycle = lane.open(line).await?.sharing(quick);
+        if number + 1 < last && cycle.too_busy_for(limit_ms) {
+            continue;
+        }
         if pattern(&mut cycle, limit_ms).await? != Went::Uncertain {
             break;
         }

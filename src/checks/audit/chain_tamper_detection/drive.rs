@@ -238,8 +238,12 @@ async fn spring(
             if certain {
                 mutation = prey.mutate(cx, &trap.chain, prey.effects).await.map(told);
             }
-            let reader = prey.reader(&trap.chain, entries);
-            looks = reader.look(&prey.around(trap.at)).await;
+            let reads = if certain {
+                prey.around(trap.at)
+            } else {
+                Prey::across(trap.at)
+            };
+            looks = prey.reader(&trap.chain, entries).look(&reads).await;
             if !certain && looks.iter().any(|look| look.is_broken(&trap.chain)) {
                 mutation = prey.mutate(cx, &trap.chain, prey.effects).await.map(told);
             }

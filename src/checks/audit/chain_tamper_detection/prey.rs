@@ -181,6 +181,17 @@ impl Prey {
         all
     }
 
+    /// The reads of a chain of which nobody knows whether an entry was hit, and which.
+    pub(super) fn across(at: usize) -> Vec<What> {
+        let at = i64::try_from(at).unwrap_or(0);
+        vec![
+            What::Whole,
+            What::Segment(at, at),
+            What::Checkpoint,
+            What::Consistency,
+        ]
+    }
+
     pub(super) async fn control(&self, chain: &str, when: &str, seen: &mut Evidence) {
         let entries = seen.acknowledged.get(chain).map_or(&[][..], Vec::as_slice);
         let looks = self
