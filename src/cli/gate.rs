@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stop};
 use super::settings::{Chosen, Harness};
-use super::{GatesFolder, block_on, interrupt, lines, matrix, places, screen};
+use super::{GatesFolder, Pick, block_on, interrupt, lines, matrix, places, screen};
 use crate::base::Seed;
-use crate::model::{Model, Plan, Ruling, Selection, Status};
+use crate::model::{Model, Plan, Ruling, Status};
 use crate::report::{self, Context, GateReport, GitPart, ProofUsed, REPORT_FILE};
 use crate::runner::{self, Row, RunEvent, RunOptions, RunOutcome};
 use crate::target::tools;
@@ -19,20 +19,8 @@ use crate::target::tools;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: sonia-gate gate v4.7 approval-race-safe --seed 7")]
 pub(super) struct Arguments {
-    /// v4.3 ... v4.7
-    release: String,
-    /// Names, ids of this release (B1) or of any (v4.4/B1); all when left out
-    #[arg(value_name = "GATE")]
-    gates: Vec<String>,
-    /// Only the release's own gates
-    #[arg(long)]
-    delta_only: bool,
-    /// Only inherited gates
-    #[arg(long)]
-    floor_only: bool,
-    /// Only the gates of this epic (A, v4.3-A)
-    #[arg(long, value_name = "EPIC")]
-    epic: Option<String>,
+    #[command(flatten)]
+    pick: Pick,
     /// A URL, a name of harness.targets, or a null target (empty, liar, echo, refuse, frozen)
     #[arg(long, value_name = "NAME|URL", conflicts_with = "mutant")]
     target: Option<String>,
@@ -74,7 +62,7 @@ struct Run<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let model = arguments.gates_folder.model()?;
-    let plan = model.plan(&arguments.release, &arguments.selection())?;
+    let plan = model.plan(&arguments.pick.release, &arguments.pick.selection())?;
     let chosen =
         Harness::read()?.choose(arguments.target.as_deref(), arguments.mutant.as_deref())?;
     let scratch = places::scratch()?;
@@ -84,20 +72,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
 }
 
 impl Arguments {
-    fn selection(&self) -> Selection {
-        Selection {
-            gates: self.gates.clone(),
-            epic: self.epic.clone(),
-            delta_only: self.delta_only,
-            floor_only: self.floor_only,
-        }
-    }
-
     /// The command that repeats these gates of the run.
     fn again(&self, gates: &[String], seed: Seed) -> String {
         let mut command = format!(
             "sonia-gate gate {} {} --seed {seed}",
-            self.release,
+            self.pick.release,
             gates.join(" ")
         );
         let folder = self

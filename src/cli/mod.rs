@@ -27,7 +27,7 @@ use clap::{Parser, Subcommand};
 pub use exit::Exit;
 use exit::Stop;
 
-use crate::model::Model;
+use crate::model::{Model, Selection};
 
 /// How long the runtime may take to let go of what hangs.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
@@ -61,6 +61,36 @@ enum Command {
     Chaos(chaos::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
+}
+
+/// Which gates, of which release.
+#[derive(Debug, clap::Args)]
+struct Pick {
+    /// v4.3 ... v4.7
+    release: String,
+    /// Names, ids of this release (B1) or of any (v4.4/B1); all when left out
+    #[arg(value_name = "GATE")]
+    gates: Vec<String>,
+    /// Only the release's own gates
+    #[arg(long)]
+    delta_only: bool,
+    /// Only inherited gates
+    #[arg(long)]
+    floor_only: bool,
+    /// Only the gates of this epic (A, v4.3-A)
+    #[arg(long, value_name = "EPIC")]
+    epic: Option<String>,
+}
+
+impl Pick {
+    fn selection(&self) -> Selection {
+        Selection {
+            gates: self.gates.clone(),
+            epic: self.epic.clone(),
+            delta_only: self.delta_only,
+            floor_only: self.floor_only,
+        }
+    }
 }
 
 /// Where the gates come from.

@@ -63,3 +63,9 @@ pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> Stop {
 pub(super) fn default_jobs() -> usize {
     2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
+
+/// How many drives of a proof at a time when nobody says: a mutant makes its gate wait for what
+/// never comes.
+pub(super) fn proof_jobs() -> usize {
+    3 * std::thread::available_parallelism().map_or(1, usize::from)
+}

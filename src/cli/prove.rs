@@ -7,9 +7,9 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stop};
-use super::{GatesFolder, block_on, interrupt, lines, places, screen};
+use super::{GatesFolder, Pick, block_on, interrupt, lines, places, screen};
 use crate::base::Seed;
-use crate::model::{NULL_TARGETS, Plan, Selection, Status, TargetSpec};
+use crate::model::{NULL_TARGETS, Plan, Status, TargetSpec};
 use crate::mutants;
 use crate::report::{self, KillMatrix, MATRIX_FILE};
 use crate::runner::{self, Against, CellRole, Outcome, Proof, ProveOptions, Proven, Scope};
@@ -19,11 +19,8 @@ use crate::target::tools;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: sonia-gate prove v4.7 approval-race-safe")]
 pub(super) struct Arguments {
-    /// v4.3 ... v4.7
-    release: String,
-    /// Names, ids of this release (B1) or of any (v4.4/B1); all when left out
-    #[arg(value_name = "GATE")]
-    gates: Vec<String>,
+    #[command(flatten)]
+    pick: Pick,
     /// Run every gate under every mutant, to find bystanders
     #[arg(long, conflicts_with = "sample")]
     all: bool,
@@ -33,7 +30,7 @@ pub(super) struct Arguments {
     /// Repeats a proof: a number, decimal or 0x-hexadecimal
     #[arg(long, value_name = "N")]
     seed: Option<Seed>,
-    /// How many drives at a time [default: twice the processors]
+    /// How many drives at a time [default: three times the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Where the matrix goes [default: releases/vX.Y.Z for a whole release, else target/sonia]
@@ -48,11 +45,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let model = arguments.gates_folder.model()?;
-    let selection = Selection {
-        gates: arguments.gates.clone(),
-        ..Selection::default()
-    };
-    let plan = model.plan(&arguments.release, &selection)?;
+    let plan = model.plan(&arguments.pick.release, &arguments.pick.selection())?;
     let digest = model.proof_digest()?;
     let seed = arguments.seed.unwrap_or_else(|| Seed(rand::random()));
     let scratch = places::scratch()?;
@@ -76,9 +69,7 @@ async fn carry_out(
     let options = ProveOptions {
         binary: places::binary()?,
         seed,
-        jobs: arguments
-            .jobs
-            .map_or_else(places::default_jobs, usize::from),
+        jobs: arguments.jobs.map_or_else(places::proof_jobs, usize::from),
         scope: arguments.scope(commit.as_deref().unwrap_or(digest)),
         scratch: scratch.to_owned(),
         // Evidence of targets that are wrong on purpose never stands beside a release's own.
@@ -138,7 +129,7 @@ async fn watch(mut received: mpsc::UnboundedReceiver<Proven>, arguments: &Argume
             };
             again.push(format!(
                 "sonia-gate gate {} {} {option} {} --seed {seed}",
-                arguments.release, proven.row.name, proven.target
+                arguments.pick.release, proven.row.name, proven.target
             ));
         }
         if !arguments.quiet || !as_declared {

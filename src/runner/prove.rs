@@ -217,12 +217,29 @@ fn pairs<'a>(
     };
     let nulls = nulls.iter().flat_map(|null| all(null, Against::Null));
     // The control comes first: without it the rest says nothing.
-    let control = all(clean, Against::Reference);
-    control
-        .chain(named)
-        .chain(bystanders)
-        .chain(nulls)
-        .collect()
+    let mut pairs: Vec<Pair<'a>> = all(clean, Against::Reference).collect();
+    // A gate waits longest on a null target that does nothing, and works hardest on mutants: spread,
+    // one fills the other's pauses, and no row of waits is left for the end. The last null target
+    // is the one that answers rightly for longest, so it begins.
+    let nulls: Vec<Pair<'a>> = nulls.collect();
+    named.extend(bystanders);
+    pairs.extend(spread(nulls.into_iter().rev().collect(), named));
+    pairs
+}
+
+/// Two rows as one, each in its order, the first ones' items as evenly as it goes, one at the front.
+fn spread<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
+    let (few, all) = (first.len(), first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut out = Vec::with_capacity(all);
+    for place in 0..all {
+        // Where the next of the first falls due.
+        let due = out.len() * few >= (few - first.len()) * all;
+        let next = if due { first.next() } else { None };
+        out.extend(next.or_else(|| second.next()).or_else(|| first.next()));
+        debug_assert_eq!(out.len(), place + 1);
+    }
+    out
 }
 
 fn driver(pair: &Pair<'_>, options: &ProveOptions, clock: Clock) -> Driver {
@@ -324,19 +341,19 @@ mod tests {
         let with = |scope| shown(&pairs(&checked, &clean, &[&mutant], &nulls, scope));
         let control = ["A1", "B1", "C5"].map(|id| format!("reference {id} control"));
         let control: Vec<&str> = control.iter().map(String::as_str).collect();
-        let named = ["audit-constant-prev A1 Must", "audit-constant-prev B1 May"];
-        let nulls = ["liar A1 null", "liar B1 null", "liar C5 null"];
+        let named = [
+            "liar C5 null",
+            "audit-constant-prev A1 Must",
+            "liar B1 null",
+            "audit-constant-prev B1 May",
+            "liar A1 null",
+        ];
         assert_eq!(
             with(Scope::Named),
-            [&control, named.as_slice(), &nulls].concat()
+            [control.as_slice(), named.as_slice()].concat()
         );
-        let all = [
-            &control,
-            named.as_slice(),
-            &["audit-constant-prev C5 Bystander"],
-            &nulls,
-        ]
-        .concat();
+        let bystander = "audit-constant-prev C5 Bystander";
+        let all = [control.as_slice(), named.as_slice(), &[bystander]].concat();
         assert_eq!(with(Scope::All), all);
         assert_eq!(
             with(Scope::Sample {
@@ -353,6 +370,18 @@ mod tests {
             .len(),
             8
         );
+    }
+
+    #[test]
+    fn rows_of_waits_are_spread_over_the_others() {
+        let text = |few: &str, many: &str| {
+            spread(few.chars().collect(), many.chars().collect())
+                .into_iter()
+                .collect::<String>()
+        };
+        assert_eq!(text("AB", "123456"), "A123B456");
+        assert_eq!(text("ABC", "1"), "AB1C");
+        assert_eq!((text("", "12"), text("A", "")), ("12".into(), "A".into()));
     }
 
     #[test]
