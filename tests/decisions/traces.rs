@@ -154,3 +154,42 @@ async fn services_in_processes_of_their_own_work_together_whatever_their_clocks_
         running.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_in_processes_of_their_own_shed_by_the_mode_that_the_gateway_is_in() {
+    let world = World::start(json!({})).await;
+    let (gateway, memory) = tokio::join!(
+        process(&world, &[GATEWAY], 0, &Value::Null),
+        process(&world, &["memory-engine"], 0, &Value::Null),
+    );
+    let store = async |priority: &str| {
+        let body = json!({"type": "fact", "content": "a", "priority": priority});
+        send(
+            &memory,
+            "memory-engine",
+            Ask::post("memory-engine", "/store", body),
+        )
+        .await
+    };
+    let stored = store("low").await;
+    assert!(stored["id"].is_string(), "{stored}");
+    let path = gateway.listening["databases"][GATEWAY].as_str().unwrap();
+    let sql = rusqlite::Connection::open(path).unwrap();
+    sql.execute(
+        "INSERT OR REPLACE INTO slo_state VALUES (1, 'degraded', 3, 0, '[]', 1, 'slow', 1, 1)",
+        [],
+    )
+    .unwrap();
+    let shed = store("low").await;
+    assert_eq!(shed["error"]["code"], "SHED", "{shed}");
+    assert!(store("normal").await["id"].is_string());
+    sql.execute(
+        "UPDATE slo_state SET mode = 'normal', entered_at_us = NULL, reason = NULL",
+        [],
+    )
+    .unwrap();
+    assert!(store("low").await["id"].is_string());
+    for running in [gateway, memory] {
+        running.stop().await;
+    }
+}
