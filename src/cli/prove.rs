@@ -21,7 +21,8 @@ use crate::target::tools;
 pub(super) struct Arguments {
     #[command(flatten)]
     pick: Pick,
-    /// Run every gate under every mutant, to find bystanders
+    /// Run every gate under every mutant, to find bystanders; of a selection: its mutants against
+    /// every gate, and every mutant against it
     #[arg(long, conflicts_with = "sample")]
     all: bool,
     /// Run this many further pairs of mutant and gate, chosen by the commit
@@ -206,7 +207,7 @@ fn close(plan: &Plan, proof: &Proof, began: Instant) -> Exit {
          no check yet",
         screen::verb("Summary"),
         lines::time(began.elapsed()),
-        proof.mutants.len(),
+        proof.mutants.len() - count(Outcome::Elsewhere),
         count(Outcome::Killed),
         count(Outcome::Survived),
         count(Outcome::Bystander),

@@ -68,6 +68,8 @@ pub enum Outcome {
     Bystander,
     /// Neither, but a gate could not decide, or none was run.
     Undecided,
+    /// It was run against others than the gates that have to fail, and broke none of them.
+    Elsewhere,
 }
 
 /// What proving a plan came to.
@@ -113,7 +115,11 @@ impl MutantProof {
         if self.cells.is_empty() || self.cells.iter().any(|cell| open(&cell)) {
             return Outcome::Undecided;
         }
-        Outcome::Killed
+        if self.cells.iter().any(|cell| cell.role == CellRole::Must) {
+            Outcome::Killed
+        } else {
+            Outcome::Elsewhere
+        }
     }
 }
 
@@ -274,6 +280,12 @@ mod tests {
                 Outcome::Undecided,
             ),
             (vec![], Outcome::Undecided),
+            (
+                vec![("other", Pass), ("may-gate", Fail)],
+                Outcome::Elsewhere,
+            ),
+            (vec![("other", Unknown)], Outcome::Undecided),
+            (vec![("other", Fail)], Outcome::Bystander),
         ] {
             assert_eq!(mutant(&cells).outcome(), outcome, "{cells:?}");
         }

@@ -84,16 +84,10 @@ pub async fn prove(
 ) -> Proof {
     let mut proof = Proof::default();
     let checked = sort_gates(plan, mutants, &mut proof);
-    let chosen: Vec<&MutantSpec> = mutants
-        .iter()
-        .filter(|mutant| {
-            checked
-                .iter()
-                .any(|(gate, _)| mutant.must_fail(&gate.spec.name))
-        })
-        .collect();
+    let field = Field::of(plan, mutants, checked, options.scope);
+    let chosen = &field.mutants;
     let clean = TargetSpec::reference();
-    let pairs = pairs(&checked, &clean, &chosen, nulls, options.scope);
+    let pairs = pairs(&field, &clean, nulls, options.scope);
     let of = pairs.len();
     proof.mutants = chosen
         .iter()
@@ -168,26 +162,78 @@ fn sort_gates<'a>(
     checked
 }
 
+type Checked<'a> = (&'a PlannedGate, &'static Check);
+
+/// Who is run against whom.
+struct Field<'a> {
+    /// The selected gates.
+    checked: Vec<Checked<'a>>,
+    /// The others, where bystanders are looked for.
+    others: Vec<Checked<'a>>,
+    /// Mutants of the selected gates, and after them those that are run as bystanders' only.
+    mutants: Vec<&'a MutantSpec>,
+    /// How many of them belong to selected gates.
+    own: usize,
+}
+
+impl<'a> Field<'a> {
+    fn of(
+        plan: &'a Plan,
+        mutants: &'a [MutantSpec],
+        checked: Vec<Checked<'a>>,
+        scope: Scope,
+    ) -> Self {
+        let mine = |mutant: &&MutantSpec| {
+            let must = |(gate, _): &Checked<'_>| mutant.must_fail(&gate.spec.name);
+            checked.iter().any(must)
+        };
+        let (mut chosen, strangers): (Vec<&MutantSpec>, Vec<&MutantSpec>) =
+            mutants.iter().partition(mine);
+        let own = chosen.len();
+        let mut others = Vec::new();
+        if scope != Scope::Named {
+            chosen.extend(strangers);
+            let unselected = plan.gates.iter().filter(|gate| !gate.selected);
+            others.extend(unselected.filter_map(|gate| {
+                let check = check_for(gate, &TargetSpec::reference()).ok()?;
+                Some((gate, check))
+            }));
+        }
+        Self {
+            checked,
+            others,
+            mutants: chosen,
+            own,
+        }
+    }
+}
+
 fn pairs<'a>(
-    checked: &[(&'a PlannedGate, &'static Check)],
+    field: &Field<'a>,
     clean: &'a TargetSpec,
-    mutants: &[&'a MutantSpec],
     nulls: &'a [TargetSpec],
     scope: Scope,
 ) -> Vec<Pair<'a>> {
+    let checked = &field.checked;
     let (mut named, mut bystanders) = (Vec::new(), Vec::new());
-    for (index, mutant) in mutants.iter().enumerate() {
-        for &(gate, check) in checked {
+    for (index, mutant) in field.mutants.iter().enumerate() {
+        let others: &[Checked<'a>] = if index < field.own {
+            &field.others
+        } else {
+            &[]
+        };
+        let places = checked.iter().map(|gate| (gate, true));
+        for (&(gate, check), selected) in places.chain(others.iter().map(|gate| (gate, false))) {
             let name = &gate.spec.name;
             let role = match (mutant.must_fail(name), mutant.names(name)) {
                 (true, _) => CellRole::Must,
                 (false, true) => CellRole::May,
                 (false, false) => CellRole::Bystander,
             };
-            let into = if role == CellRole::Bystander {
-                &mut bystanders
-            } else {
+            let into = if role != CellRole::Bystander && selected && index < field.own {
                 &mut named
+            } else {
+                &mut bystanders
             };
             into.push(Pair {
                 target: &mutant.target,
@@ -338,7 +384,11 @@ mod tests {
         let nulls = [TargetSpec::null("liar").unwrap()];
         let checked = sort_gates(&plan, &[], &mut Proof::default());
         let clean = TargetSpec::reference();
-        let with = |scope| shown(&pairs(&checked, &clean, &[&mutant], &nulls, scope));
+        let mutants = [mutant];
+        let with = |scope| {
+            let field = Field::of(&plan, &mutants, checked.clone(), scope);
+            shown(&pairs(&field, &clean, &nulls, scope))
+        };
         let control = ["A1", "B1", "C5"].map(|id| format!("reference {id} control"));
         let control: Vec<&str> = control.iter().map(String::as_str).collect();
         let named = [
@@ -352,24 +402,40 @@ mod tests {
             with(Scope::Named),
             [control.as_slice(), named.as_slice()].concat()
         );
-        let bystander = "audit-constant-prev C5 Bystander";
-        let all = [control.as_slice(), named.as_slice(), &[bystander]].concat();
-        assert_eq!(with(Scope::All), all);
-        assert_eq!(
-            with(Scope::Sample {
-                pairs: 1,
-                seed: Seed(1)
-            }),
-            all
-        );
-        assert_eq!(
-            with(Scope::Sample {
-                pairs: 0,
-                seed: Seed(1)
-            })
-            .len(),
-            8
-        );
+        let all = with(Scope::All);
+        assert!(all.contains(&"audit-constant-prev C5 Bystander".to_owned()));
+        let sampled = |pairs| {
+            let seed = Seed(1);
+            with(Scope::Sample { pairs, seed })
+        };
+        assert_eq!((sampled(0).len(), sampled(1).len()), (8, 9));
+        assert!(sampled(1).iter().all(|pair| all.contains(pair)));
+    }
+
+    #[test]
+    fn bystanders_of_a_selection_are_looked_for_everywhere() {
+        let plan = plan(&["audit-chain-present"]);
+        let mutants = [
+            mutant("own", "audit-chain-present", "chaos-degrade-cycle"),
+            mutant("strange", "approval-race-safe", "audit-chain-present"),
+        ];
+        let checked = sort_gates(&plan, &[], &mut Proof::default());
+        let clean = TargetSpec::reference();
+        let field = Field::of(&plan, &mutants, checked.clone(), Scope::All);
+        let all = shown(&pairs(&field, &clean, &[], Scope::All));
+        for (pair, there) in [
+            ("own A1 Must", true),
+            ("own C5 May", true),
+            ("own B1 Bystander", true),
+            ("strange A1 May", true),
+            ("strange B1 Must", false),
+            ("strange C5 Bystander", false),
+        ] {
+            assert_eq!(all.contains(&pair.to_owned()), there, "{pair}: {all:?}");
+        }
+        let field = Field::of(&plan, &mutants, checked, Scope::Named);
+        let named = shown(&pairs(&field, &clean, &[], Scope::Named));
+        assert_eq!(named, ["reference A1 control", "own A1 Must"]);
     }
 
     #[test]
@@ -380,7 +446,7 @@ mod tests {
                 .collect::<String>()
         };
         assert_eq!(text("AB", "123456"), "A123B456");
-        assert_eq!(text("ABC", "1"), "AB1C");
+        assert_eq!(text("ABC", "1"), "A1BC");
         assert_eq!((text("", "12"), text("A", "")), ("12".into(), "A".into()));
     }
 
@@ -390,20 +456,15 @@ mod tests {
         let mutants: Vec<MutantSpec> = ["a", "b", "c", "d"]
             .map(|name| mutant(name, "audit-chain-present", "-"))
             .to_vec();
-        let mutants: Vec<&MutantSpec> = mutants.iter().collect();
         let checked = sort_gates(&plan, &[], &mut Proof::default());
         let clean = TargetSpec::reference();
         let share = |seed| {
-            shown(&pairs(
-                &checked,
-                &clean,
-                &mutants,
-                &[],
-                Scope::Sample {
-                    pairs: 3,
-                    seed: Seed(seed),
-                },
-            ))
+            let scope = Scope::Sample {
+                pairs: 3,
+                seed: Seed(seed),
+            };
+            let field = Field::of(&plan, &mutants, checked.clone(), scope);
+            shown(&pairs(&field, &clean, &[], scope))
         };
         assert_eq!(share(1), share(1));
         assert!((2..20).any(|seed| share(seed) != share(1)));
@@ -414,7 +475,8 @@ mod tests {
         let plan = plan(&["audit-chain-present"]);
         let (clean, mut proof) = (TargetSpec::reference(), Proof::default());
         let checked = sort_gates(&plan, &[], &mut proof);
-        for pair in pairs(&checked, &clean, &[], &[], Scope::All) {
+        let field = Field::of(&plan, &[], checked, Scope::All);
+        for pair in pairs(&field, &clean, &[], Scope::All) {
             let row = Row::settled(pair.gate, Status::Fail, "always");
             record(&mut proof, &pair, &row);
         }

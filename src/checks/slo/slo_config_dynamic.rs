@@ -233,8 +233,9 @@ async fn take(lane: Lane, line: &mut Timeline) -> anyhow::Result<()> {
     ];
     for ((name, slo, windows), how) in edits.iter().zip(WAYS.into_iter().cycle()) {
         cycle.edit(name, slo, how)?;
-        cycle.effective(BOUND).await?;
-        if !drive_windows(&mut cycle, *windows).await? {
+        let in_force = cycle.effective(BOUND).await?;
+        // A target that does not take one edit is not asked to take the next.
+        if !drive_windows(&mut cycle, *windows).await? || !in_force {
             return Ok(());
         }
     }
@@ -258,8 +259,7 @@ async fn refuse(lane: Lane, line: &mut Timeline, warnings: &mut Vec<String>) -> 
         && spoil(&mut cycle, some).await?
         && {
             cycle.edit("the low limit", &limit(LOW_MS), Writing::Rename)?;
-            cycle.effective(BOUND).await?;
-            drive_windows(&mut cycle, 2).await?
+            cycle.effective(BOUND).await? && drive_windows(&mut cycle, 2).await?
         }
         && spoil(&mut cycle, others).await?;
     if all_told {
