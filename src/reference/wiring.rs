@@ -19,10 +19,15 @@ use super::{
 /// The services, in the order in which they are bound.
 pub const SERVICES: &[&str] = &[
     "api-gateway",
+    "model-router",
     "memory-engine",
+    "pipecat",
     "openclaw",
     "eva-os",
     "vision-capture",
+    "perception",
+    "tool-service",
+    "orchestrator",
 ];
 
 /// The route table.

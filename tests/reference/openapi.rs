@@ -4,19 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sonia_gate::reference::wiring::SERVICES;
 
 use crate::world::{Answer, Who, World};
 
 /// Longer texts are not tried: they are the body's limit, which is another refusal.
 const LONGEST_TRIED: u64 = 65_536;
-
-const SERVICES: [&str; 5] = [
-    "api-gateway",
-    "memory-engine",
-    "openclaw",
-    "eva-os",
-    "vision-capture",
-];
 
 /// Each operation of a service: method, path, what the document says of it.
 async fn operations(world: &World, service: &str) -> Vec<(String, String, Value)> {
