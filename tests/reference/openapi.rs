@@ -139,7 +139,15 @@ async fn a_body_that_breaks_what_the_document_says_is_refused_by_the_name_of_the
             for (name, body) in broken(schema) {
                 let concrete = path.replace("{id}", "none");
                 let line = (method.as_str(), concrete.as_str());
-                let answer = world.send(Who::Op1, service, line, &[], Some(&body)).await;
+                let answer = match operation["x-min-role"].as_str() {
+                    Some("service") => {
+                        let token = [("x-service-token", "svc_test")];
+                        world
+                            .send(Who::Nobody, service, line, &token, Some(&body))
+                            .await
+                    }
+                    _ => world.send(Who::Op1, service, line, &[], Some(&body)).await,
+                };
                 refused_by_name(&format!("{method} {path}"), &name, &body, &answer);
                 sent += 1;
             }
