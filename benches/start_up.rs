@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::json;
 use sonia_gate::base::{Clock, Seed};
+use sonia_gate::contract::routes;
 use sonia_gate::model::TargetSpec;
 use sonia_gate::target::{Incidents, Keys, Launcher, Setup};
 
@@ -51,15 +52,8 @@ async fn start() -> Result<(f64, u64)> {
 }
 
 fn setup(dir: &std::path::Path) -> Setup {
-    let names = [
-        "api-gateway",
-        "memory-engine",
-        "openclaw",
-        "eva-os",
-        "vision-capture",
-    ];
-    let ports: BTreeMap<_, _> = names
-        .iter()
+    let ports: BTreeMap<_, _> = routes::services()
+        .into_iter()
         .map(|name| (name, json!({"port": 0})))
         .collect();
     Setup {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::base::json::merge;
 use crate::base::{Clock, Seed};
+use crate::contract::routes;
 use crate::doubles::{Double, Kind};
 use crate::target::{Incident, Incidents, Instance, Keys, Launcher, Setup};
 
@@ -100,15 +101,10 @@ impl Site {
     /// backends, the harness's key file, and no rate limit (a 429 is not exercise).
     #[must_use]
     pub fn base_config(&self, dir: &std::path::Path) -> Value {
-        let port = json!({"port": 0});
+        let port = |name| (name, json!({"port": 0}));
+        let services: BTreeMap<_, _> = routes::services().into_iter().map(port).collect();
         json!({
-            "services": {
-                "api-gateway": port,
-                "memory-engine": port,
-                "openclaw": port,
-                "eva-os": port,
-                "vision-capture": port,
-            },
+            "services": services,
             "backends": {
                 "models": {"url": self.models.url()},
                 "tools": {"url": self.tools.url()},

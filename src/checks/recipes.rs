@@ -216,6 +216,14 @@ pub(crate) static RECIPES: &[Recipe] = &[
         other: || json!({"data": "BAUGBw=="}),
         again: Again::Done,
     },
+    Recipe {
+        service: "orchestrator",
+        line: ("POST", "/agent/act"),
+        needs: Needs::Nothing,
+        body: |thing| json!({"goal": format!("{READ}{}", thing.marker)}),
+        other: || json!({"goal": "something else"}),
+        again: Again::Done,
+    },
 ];
 
 /// A reissue with the fence that it has just raised.

@@ -116,6 +116,114 @@ pub struct ApiOperation {
     pub mutating: bool,
 }
 
+/// `POST /chat` of model-router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chat {
+    /// Who answered.
+    pub provider: String,
+    /// What it says.
+    pub text: String,
+    /// What it wants done, as it came.
+    pub tool_calls: Value,
+}
+
+/// `POST /select` of model-router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Selected {
+    /// What was asked for.
+    pub task: String,
+    /// Who would answer.
+    pub provider: String,
+    /// Why this one.
+    pub reason: String,
+}
+
+/// `GET /providers` of model-router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Providers {
+    /// Those that are configured.
+    pub providers: Vec<Provider>,
+}
+
+/// One provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its name.
+    pub provider: String,
+    /// Whether it is asked when nobody says whom.
+    pub default: bool,
+    /// What it can be asked for.
+    pub tasks: Vec<String>,
+    /// Bound of one call.
+    pub timeout_ms: u64,
+}
+
+/// `POST /run` of tool-service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HandedOn {
+    /// The operation of openclaw.
+    pub operation_id: String,
+    /// What the backend answered.
+    pub backend: FromBackend,
+}
+
+/// An answer of a backend, as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FromBackend {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: Value,
+}
+
+/// `POST /agent/act` of orchestrator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Acted {
+    /// The act.
+    pub act_id: String,
+    /// What the model said.
+    pub assistant_text: String,
+    /// What became of each call that it asked for.
+    pub tool_calls: Vec<AgentCall>,
+    /// Where the goal is remembered.
+    pub memory: Remembered,
+}
+
+/// A tool call of an act.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentCall {
+    /// The tool, if it was named.
+    pub tool_name: Option<String>,
+    /// Its arguments, if they are an object.
+    pub args: Option<Value>,
+    /// `executed`, `failed`, `denied`, `approval_required`, `malformed` or `over_limit`.
+    pub status: String,
+    /// `approved`, `denied` or `approval_required`; none for what was never judged.
+    pub decision: Option<String>,
+    /// The operation at openclaw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<String>,
+    /// Of a tool that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// The approval at eva-os that waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    /// Its fence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence_token: Option<i64>,
+    /// Why it did not run, or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
+}
+
+/// What the agent remembers of an act.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The memory at memory-engine.
+    pub memory_id: String,
+}
+
 /// `GET /version`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Version {

@@ -56,6 +56,18 @@ pub fn routes() -> &'static [Route] {
     &TABLE
 }
 
+/// The services of the table, in its order: the ten of the contract.
+#[must_use]
+pub fn services() -> Vec<&'static str> {
+    let mut services = Vec::new();
+    for route in routes() {
+        if !services.contains(&route.service.as_str()) {
+            services.push(route.service.as_str());
+        }
+    }
+    services
+}
+
 /// The rows that v4.6 knows: what a floor gate may use and probe.
 pub fn floor() -> impl Iterator<Item = &'static Route> {
     routes()
@@ -105,6 +117,7 @@ mod tests {
             let twin = twin_of(&route.path);
             assert!(route.twin.is_none() || twin.is_some(), "{route}");
         }
+        assert_eq!(services().len(), 10);
         assert_eq!(twin_of("/v3/turn").unwrap(), "/v1/turn");
         let delete = mutating().find(|route| route.method == "DELETE").unwrap();
         assert_eq!(

@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::{
-    ActionAnswer, Actions, ApiDocument, Approvals, Body, Current, Decided, Executed, Frame,
-    GateDecision, Health, Memory, PendingList, Refusal, Reissued, SessionAnswer, SessionClosed,
-    Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer, Version, Winner,
+    Acted, ActionAnswer, Actions, ApiDocument, Approvals, Body, Chat, Current, Decided, Executed,
+    Frame, GateDecision, HandedOn, Health, Memory, PendingList, Providers, Refusal, Reissued,
+    Selected, SessionAnswer, SessionClosed, Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer,
+    Version, Winner,
 };
 use super::audit::Export;
 use super::checkpoint::{Consistency, Signed};
@@ -79,6 +80,11 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "memory-store" => whole::<Body<Stored>>(body),
         "memory-recall" => whole::<Body<Memory>>(body),
         "vision-frame" => whole::<Body<Frame>>(body),
+        "chat" => whole::<Body<Chat>>(body),
+        "select" => whole::<Body<Selected>>(body),
+        "providers" => whole::<Body<Providers>>(body),
+        "tool-run" => whole::<Body<HandedOn>>(body),
+        "agent-act" => whole::<Body<Acted>>(body),
         "events" => whole::<Body<Events>>(body),
         "audit-checkpoint" => whole::<Body<Signed>>(body),
         "audit-consistency" => whole::<Body<Consistency>>(body),

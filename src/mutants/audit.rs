@@ -14,6 +14,7 @@ use crate::reference::audit::{
     Sha256Chain, Tree,
 };
 use crate::reference::web::{Body, Call, Handler, handler};
+use crate::reference::wiring;
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -186,13 +187,7 @@ fn lost(draft: &Draft) -> bool {
 }
 
 /// The services whose databases carry a chain.
-const CHAINS: &[&str] = &[
-    "api-gateway",
-    "memory-engine",
-    "openclaw",
-    "eva-os",
-    "vision-capture",
-];
+const CHAINS: &[&str] = wiring::SERVICES;
 
 /// Another rule of the chain needs the database's own order check out of the way.
 fn chain(levers: &mut Levers, rule: Arc<dyn ChainRule>) {

@@ -14,15 +14,10 @@ use crate::reference::mutation::{Claim, Claimed, Claims, DurableClaims, fingerpr
 use crate::reference::service::Service;
 use crate::reference::store::{StoreError, Tx};
 use crate::reference::web::{Call, Reply};
+use crate::reference::wiring;
 
 /// The services whose databases hold keys.
-const STORES: &[&str] = &[
-    "api-gateway",
-    "memory-engine",
-    "openclaw",
-    "eva-os",
-    "vision-capture",
-];
+const STORES: &[&str] = wiring::SERVICES;
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[

@@ -28,7 +28,7 @@ use super::store::{
     schema,
 };
 use super::time::Offset;
-use super::web::{Front, listen};
+use super::web::{Front, Row, listen};
 use super::wiring::{SERVICES, STAGES, TASKS};
 
 /// How long requests in flight may take after SIGTERM; what they began is resumed at the next start.
@@ -206,7 +206,8 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         .iter()
         .map(|name| ((*name).to_owned(), data_dir.join(format!("{name}.db"))))
         .collect::<BTreeMap<_, _>>();
-    let mut listening = listening(&bound, &databases, &identity_db, audit_key.as_ref());
+    let mut listening = listening(&bound, &databases, &identity_db);
+    listening["chains"] = chains(&bound, &parts.routes, audit_key.as_ref());
     if let Some(key) = &audit_key {
         listening["commands"] = commands(&options, &data_dir, key);
     }
@@ -367,12 +368,7 @@ fn open_fronts(
     bound.into_iter().map(open).unzip()
 }
 
-fn listening(
-    bound: &[Bound],
-    databases: &BTreeMap<String, PathBuf>,
-    identity: &Path,
-    audit_key: Option<&AuditKey>,
-) -> Value {
+fn listening(bound: &[Bound], databases: &BTreeMap<String, PathBuf>, identity: &Path) -> Value {
     let services: BTreeMap<_, _> = bound
         .iter()
         .map(|(name, address, _)| (*name, format!("http://{address}")))
@@ -380,10 +376,6 @@ fn listening(
     let hosted = databases
         .iter()
         .filter(|(name, _)| services.contains_key(name.as_str()));
-    let chains: BTreeMap<_, _> = hosted
-        .clone()
-        .map(|(name, _)| (name, audit_key.map(|key| key.verifier(name))))
-        .collect();
     let mut databases: BTreeMap<_, _> = hosted
         .map(|(name, path)| (name.clone(), path.clone()))
         .collect();
@@ -394,9 +386,21 @@ fn listening(
         "services": services,
         "databases": databases,
         "index_files": [],
-        "chains": chains,
+        "chains": {},
         "commands": {},
     })
+}
+
+/// The key that verifies each chain, of the services that have effects: what only answers and hands
+/// on has no more in its log than those whom it turned away.
+fn chains(bound: &[Bound], routes: &[Row], key: Option<&AuditKey>) -> Value {
+    let acts = |name: &str| routes.iter().any(|row| row.mutating && row.service == name);
+    let names = bound.iter().map(|(name, ..)| *name);
+    let chains: BTreeMap<_, _> = names
+        .filter(|name| acts(name))
+        .map(|name| (name, key.map(|key| key.verifier(name))))
+        .collect();
+    json!(chains)
 }
 
 /// What can be done beside this process, and when it is gone: argument vectors that can be run from

@@ -19,7 +19,8 @@ pub struct Outbound {
     pub operation_id: String,
     /// Of the request that caused this.
     pub correlation_id: String,
-    /// `chain/seq/hash` of the committed audit entry that precedes the call.
+    /// `chain/seq/hash` of the committed audit entry that precedes the call; empty for a call that
+    /// no decision precedes.
     pub causal_parent: String,
     /// Sent as `X-Replay-Generation` unless it is 0.
     pub replay_generation: i64,
@@ -59,8 +60,10 @@ impl Outbound {
             .timeout(timeout)
             .header("idempotency-key", format!("\"{}\"", self.operation_id))
             .header("x-correlation-id", &self.correlation_id)
-            .header("x-causal-parent", &self.causal_parent)
             .json(&self.body);
+        if !self.causal_parent.is_empty() {
+            request = request.header("x-causal-parent", &self.causal_parent);
+        }
         if self.replay_generation > 0 {
             request = request.header("x-replay-generation", self.replay_generation);
         }

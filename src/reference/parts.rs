@@ -16,6 +16,7 @@ use super::identity::{Identity, IdentityError, Source};
 use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
+use super::orchestrator::{AgentMemory, AgentTools, AtMemoryEngine, ByOpenclaw};
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
@@ -66,6 +67,10 @@ pub struct Parts {
     pub decisions: Arc<dyn Decisions>,
     /// Whether openclaw may run a guarded call.
     pub permit: Arc<dyn Permit>,
+    /// How the agent has a tool run.
+    pub agent_tools: Arc<dyn AgentTools>,
+    /// Where the agent remembers.
+    pub agent_memory: Arc<dyn AgentMemory>,
     /// How an idempotency key is claimed and settled.
     pub claims: Arc<dyn Claims>,
     /// Who and where from, for everything that the replay of a dead letter leaves behind.
@@ -106,6 +111,8 @@ impl Default for Parts {
             bundle: Arc::new(Signed),
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),
+            agent_tools: Arc::new(ByOpenclaw),
+            agent_memory: Arc::new(AtMemoryEngine),
             claims: Arc::new(DurableClaims),
             provenance: Arc::new(dead_letters::original),
             fingerprint,

@@ -12,17 +12,23 @@ use super::service::Service;
 use super::time::Timestamp;
 use super::web::Row;
 use super::{
-    actions, audit, confirmations, dead_letters, eva_os, events, memory, openapi, openclaw, prune,
-    sessions, slo, status, tasks, trace, turns, vision,
+    actions, audit, confirmations, dead_letters, eva_os, events, memory, model_router, openapi,
+    openclaw, orchestrator, prune, sessions, slo, status, tasks, tool_service, trace, turns,
+    vision,
 };
 
 /// The services, in the order in which they are bound.
 pub const SERVICES: &[&str] = &[
     "api-gateway",
+    "model-router",
     "memory-engine",
+    "pipecat",
     "openclaw",
     "eva-os",
     "vision-capture",
+    "perception",
+    "tool-service",
+    "orchestrator",
 ];
 
 /// The route table.
@@ -45,6 +51,9 @@ pub fn routes() -> Vec<Row> {
         openclaw::routes(),
         eva_os::routes(),
         tasks::routes(),
+        model_router::routes(),
+        tool_service::routes(),
+        orchestrator::routes(),
     ]
     .concat()
 }
@@ -97,6 +106,7 @@ pub fn resumers() -> Vec<Resumer> {
         users::resumers(),
         openclaw::resumers(),
         eva_os::resumers(),
+        orchestrator::resumers(),
     ]
     .concat()
 }

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod agents;
 mod backend;
 mod dead_letters;
 mod keys;

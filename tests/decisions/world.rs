@@ -1,8 +1,10 @@
 //! A running reference that can be stopped as abruptly as a thread can be.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sonia_gate::reference::wiring::SERVICES;
 use sonia_gate::reference::{Options, Parts, Running, start};
 use tokio::runtime::Runtime;
 
@@ -131,11 +133,10 @@ impl World {
             .collect();
         let keys = json!({"service_token": SERVICE_TOKEN, "operators": operators});
         std::fs::write(dir.path().join("keys.json"), keys.to_string()).unwrap();
+        let port = |name: &&'static str| (*name, json!({"port": 0}));
+        let ports: BTreeMap<_, _> = SERVICES.iter().map(port).collect();
         let mut config = json!({
-            "services": {
-                "api-gateway": {"port": 0}, "memory-engine": {"port": 0}, "openclaw": {"port": 0},
-                "eva-os": {"port": 0}, "vision-capture": {"port": 0},
-            },
+            "services": ports,
             "backends": {"models": {"url": models.url}, "tools": {"url": tools.url}},
             "auth": {"key_file": "keys.json"},
             "rate_limit": {"enabled": false},

@@ -4,19 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sonia_gate::reference::wiring::SERVICES;
 
 use crate::world::{Answer, Who, World};
 
 /// Longer texts are not tried: they are the body's limit, which is another refusal.
 const LONGEST_TRIED: u64 = 65_536;
-
-const SERVICES: [&str; 5] = [
-    "api-gateway",
-    "memory-engine",
-    "openclaw",
-    "eva-os",
-    "vision-capture",
-];
 
 /// Each operation of a service: method, path, what the document says of it.
 async fn operations(world: &World, service: &str) -> Vec<(String, String, Value)> {
@@ -146,7 +139,15 @@ async fn a_body_that_breaks_what_the_document_says_is_refused_by_the_name_of_the
             for (name, body) in broken(schema) {
                 let concrete = path.replace("{id}", "none");
                 let line = (method.as_str(), concrete.as_str());
-                let answer = world.send(Who::Op1, service, line, &[], Some(&body)).await;
+                let answer = match operation["x-min-role"].as_str() {
+                    Some("service") => {
+                        let token = [("x-service-token", "svc_test")];
+                        world
+                            .send(Who::Nobody, service, line, &token, Some(&body))
+                            .await
+                    }
+                    _ => world.send(Who::Op1, service, line, &[], Some(&body)).await,
+                };
                 refused_by_name(&format!("{method} {path}"), &name, &body, &answer);
                 sent += 1;
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sonia_gate::reference::wiring::SERVICES;
 use sonia_gate::reference::{Options, Parts, Running, start};
 
 /// SHA-256 of `key-op-1`, `key-op-2` and `key-ob-1`, computed by another program.
@@ -62,11 +63,10 @@ impl World {
         let keys = json!({"service_token": "svc_test", "operators": operators});
         std::fs::write(dir.path().join("keys.json"), keys.to_string()).unwrap();
         std::fs::write(dir.path().join("audit.pem"), AUDIT_KEY).unwrap();
+        let port = |name: &&'static str| (*name, json!({"port": 0}));
+        let ports: BTreeMap<_, _> = SERVICES.iter().map(port).collect();
         let mut config = json!({
-            "services": {
-                "api-gateway": {"port": 0}, "memory-engine": {"port": 0}, "openclaw": {"port": 0},
-                "eva-os": {"port": 0}, "vision-capture": {"port": 0},
-            },
+            "services": ports,
             "auth": {"key_file": "keys.json"},
             "rate_limit": {"enabled": false},
         });

@@ -56,17 +56,18 @@ impl Desk {
             .await
     }
 
-    /// One round over all chains, side by side: 19 effects, 5 refusals and 5 requests of
+    /// One round over all chains, side by side: 21 effects, 6 refusals and 6 requests of
     /// nobody.
     pub async fn round(&self, seed: Seed, session_id: &str) -> Vec<Sent> {
-        let (gateway, memory, openclaw, eva, vision) = tokio::join!(
+        let (gateway, memory, openclaw, eva, vision, agent) = tokio::join!(
             self.gateway(Words::new(seed, "api-gateway")),
             self.memory(Words::new(seed, "memory-engine")),
             self.openclaw(Words::new(seed, "openclaw")),
             self.eva(Words::new(seed, "eva-os")),
             self.vision(Words::new(seed, "vision-capture"), session_id),
+            self.agent(Words::new(seed, "orchestrator")),
         );
-        [gateway, memory, openclaw, eva, vision].concat()
+        [gateway, memory, openclaw, eva, vision, agent].concat()
     }
 
     async fn gateway(&self, mut words: Words) -> Vec<Sent> {
@@ -166,6 +167,20 @@ impl Desk {
     }
 }
 
+impl Desk {
+    async fn agent(&self, mut words: Words) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for number in 0..2u8 {
+            let who = Credential::Operator(1 + number % 2);
+            sent.push(self.send(who, pursue(&mut words)).await);
+        }
+        let broken = Ask::post("orchestrator", "/agent/act", json!({"goal": 7}));
+        sent.push(self.send(Credential::Operator(1), broken).await);
+        sent.push(self.send(Credential::None, pursue(&mut words)).await);
+        sent
+    }
+}
+
 /// Requests to be in flight when the target is killed: two for each chain whose effects are its
 /// own database's.
 #[must_use]
@@ -195,6 +210,7 @@ pub fn effect(chain: &str, seed: Seed, session_id: &str) -> Option<Ask> {
         "openclaw" => read_file(&mut words),
         "eva-os" => guarded_call(&mut words),
         "vision-capture" => store_frame(&mut words, session_id),
+        "orchestrator" => pursue(&mut words),
         _ => return None,
     })
 }
@@ -239,6 +255,12 @@ fn guarded_call(words: &mut Words) -> Ask {
         "/gate-tool-call",
         json!({"tool_name": "file.write", "args": args}),
     )
+}
+
+/// A goal that the model has an answer to, and no tool.
+fn pursue(words: &mut Words) -> Ask {
+    let body = json!({"goal": words.text("g-")});
+    Ask::post("orchestrator", "/agent/act", body)
 }
 
 fn store_frame(words: &mut Words, session_id: &str) -> Ask {

@@ -39,6 +39,8 @@ pub struct Evidence {
     pub routes: BTreeMap<String, Seen>,
     /// What had changed after all reads; none if nobody looked.
     pub after_reads: Option<Look>,
+    /// What had changed after what is handed on to a backend; none if nobody looked.
+    pub after_handed_on: Option<Look>,
 }
 
 /// What a target does with a role that it does not know.
@@ -60,7 +62,7 @@ pub struct Seen {
     pub calls: Vec<Call>,
     /// What had changed after them, of a mutating route; none if nobody looked.
     pub after_calls: Option<Look>,
-    /// An operator's.
+    /// An operator's, or a service's where only services may.
     pub operator: Option<Tried>,
     /// What had changed after it.
     pub after_operator: Option<Look>,
@@ -155,6 +157,14 @@ pub fn judge(seen: &Evidence) -> Judgement {
     match &seen.after_reads {
         None => judgement.undecided("nobody looked at what the reads changed"),
         Some(look) => judgement.violations.extend(changed("reads", look)),
+    }
+    match &seen.after_handed_on {
+        None => judgement.undecided("nobody looked at what was changed by what is handed on"),
+        // The backend is called, by those who may: that is no table.
+        Some(look) => {
+            let tables = changed("questions", look).filter(|what| !what.contains("calls of "));
+            judgement.violations.extend(tables);
+        }
     }
     judgement.exercised("routes", whole);
     judgement.exercised("refused", refused);

@@ -218,10 +218,15 @@ pub struct Limits {
 /// Service names and their default ports.
 const PORTS: &[(&str, u16)] = &[
     ("api-gateway", 7000),
+    ("model-router", 7010),
     ("memory-engine", 7020),
+    ("pipecat", 7030),
     ("openclaw", 7040),
     ("eva-os", 7050),
     ("vision-capture", 7060),
+    ("perception", 7070),
+    ("tool-service", 7080),
+    ("orchestrator", 8000),
 ];
 
 const RISKS: &[(&str, &str)] = &[

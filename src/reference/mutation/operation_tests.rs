@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::reference::operations::{NewOperation, Resumer};
 use crate::reference::web::{Call, Reply, Row, handler};
+use crate::reference::wiring::SERVICES;
 use crate::reference::{Options, Parts, Running, start};
 
 /// A route that decides, and carries out unless it is told to leave: then it is as if the process
@@ -70,14 +71,7 @@ struct World {
 
 impl World {
     async fn start(dir: &Path, leave: &Arc<AtomicBool>) -> Self {
-        let services = [
-            "api-gateway",
-            "memory-engine",
-            "openclaw",
-            "eva-os",
-            "vision-capture",
-        ];
-        let ports: Value = services
+        let ports: Value = SERVICES
             .iter()
             .map(|name| (*name, json!({"port": 0})))
             .collect();

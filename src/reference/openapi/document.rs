@@ -118,6 +118,7 @@ fn security(row: &Row) -> Vec<SecurityRequirement> {
             SecurityRequirement::new("bearer", nothing()),
             SecurityRequirement::new("service_token", nothing()),
         ],
+        MinRole::Service => vec![SecurityRequirement::new("service_token", nothing())],
     }
 }
 
@@ -213,7 +214,7 @@ const AROUND: [Field; 2] = [Field::flag("ok"), Field::text("correlation_id")];
 fn answer(row: &Row, gives: &Gives, deprecated: bool, config: &Config) -> Response {
     let around: &[Field] = match row.min_role {
         MinRole::None => &[],
-        MinRole::Observer | MinRole::Operator => &AROUND,
+        MinRole::Observer | MinRole::Operator | MinRole::Service => &AROUND,
     };
     let fields = [around, &gives.fields].concat();
     let schema = Schema::from(schema::object(&fields, Way::Out, &config.limits));
@@ -249,10 +250,10 @@ fn refusals(row: &Row) -> impl Iterator<Item = (u16, &'static str)> {
         known.extend([400, 401, 403, 429]);
     }
     if row.method != "GET" {
-        known.extend([413, 415]);
+        known.extend([413, 415, 422]);
     }
     if row.mutating {
-        known.extend([409, 422]);
+        known.push(409);
     }
     if row.braces().next().is_some() {
         known.push(404);
@@ -279,6 +280,7 @@ const REFUSALS: &[(u16, &str)] = &[
     (429, "Too many; Retry-After says when."),
     (502, "What was asked behind it failed."),
     (503, "Not now; Retry-After says when."),
+    (504, "What was asked behind it may have happened."),
 ];
 
 fn refusal(row: &Row, status: u16, why: &str) -> Response {

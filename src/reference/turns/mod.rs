@@ -4,7 +4,7 @@
 
 mod model;
 mod plan;
-mod proposal;
+pub(in crate::reference) mod proposal;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

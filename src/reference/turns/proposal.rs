@@ -7,7 +7,7 @@ use crate::reference::tools::Risk;
 
 /// The model's answer as far as a turn understands it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ModelAnswer {
+pub(in crate::reference) struct ModelAnswer {
     /// What is said to the user.
     pub text: String,
     /// The tool calls in the model's order, at most the configured number of them sorted.
@@ -16,7 +16,7 @@ pub(super) struct ModelAnswer {
 
 /// One tool call of a model's answer.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Proposal {
+pub(in crate::reference) enum Proposal {
     /// A safe tool: runs once, at once.
     Run(ToolCall),
     /// A guarded tool: a confirmation is minted, nothing runs.
@@ -27,7 +27,7 @@ pub(super) enum Proposal {
 
 /// A tool's name and arguments, both well formed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ToolCall {
+pub(in crate::reference) struct ToolCall {
     /// A name of the risk table.
     pub tool_name: String,
     /// A JSON object.
@@ -35,7 +35,7 @@ pub(super) struct ToolCall {
 }
 
 /// Reads a model's answer. The error says what a model may not answer.
-pub(super) fn read(
+pub(in crate::reference) fn read(
     answer: &Value,
     risk: impl Fn(&str) -> Option<Risk>,
     max_tool_calls: usize,

@@ -188,6 +188,7 @@ async fn role(service: &Arc<Service>, row: &Row, call: &Call) -> Result<(), Repl
         MinRole::None => true,
         MinRole::Observer => role.is_some(),
         MinRole::Operator => role == Some(Role::Operator),
+        MinRole::Service => call.from_service && role == Some(Role::Operator),
     };
     if enough {
         return Ok(());

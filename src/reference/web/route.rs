@@ -28,6 +28,8 @@ pub enum MinRole {
     Observer,
     /// Operators.
     Operator,
+    /// Services of the stack, by their token, for nobody else or for an operator.
+    Service,
 }
 
 impl MinRole {
@@ -37,6 +39,7 @@ impl MinRole {
             Self::None => "none",
             Self::Observer => "observer",
             Self::Operator => "operator",
+            Self::Service => "service",
         }
     }
 }
@@ -119,6 +122,20 @@ impl Row {
             action,
             resource,
             ..row
+        }
+    }
+
+    /// A question that has a body and changes nothing, for observers.
+    pub fn question(
+        service: &'static str,
+        path: &'static str,
+        since: &'static str,
+        handler: Handler,
+    ) -> Self {
+        let method = "POST";
+        Self {
+            method,
+            ..Self::get(service, path, since, handler)
         }
     }
 

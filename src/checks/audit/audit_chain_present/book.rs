@@ -182,7 +182,7 @@ fn entries_have_effects(book: &Book<'_>) -> Vec<String> {
 }
 
 /// Whether an entry is about what the answer of its request names: its own resource, or (in
-/// another service) the run of a tool. Which tool that was is compared with what the tools did.
+/// another service) the memory that it names or the run of a tool. Which tool that was is compared with what the tools did.
 fn belongs(entry: &AuditEntry, sent: &Sent) -> bool {
     let Some(row) = Effect::of(&sent.service, &sent.method, &sent.path) else {
         return false;
@@ -191,7 +191,9 @@ fn belongs(entry: &AuditEntry, sent: &Sent) -> bool {
         let known = entry.action == row.action || Some(&entry.action) == row.started.as_ref();
         return known && row.resource(&sent.answer).as_ref() == Some(&entry.resource);
     }
-    !sent.answer["execution"].is_null() && entry.resource.starts_with("tool/")
+    let memory = sent.answer["memory"]["memory_id"].as_str();
+    memory.is_some_and(|id| entry.resource == format!("memory/{id}"))
+        || (!sent.answer["execution"].is_null() && entry.resource.starts_with("tool/"))
 }
 
 /// Actor, role and payload are those of the request.

@@ -29,6 +29,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let desk = Desk {
         callers: callers(&target, unknown),
         operator: operator.clone(),
+        service: target.client(Credential::Service),
     };
     let things = Things::make(&operator).await?;
     let bench = Bench {
@@ -41,8 +42,10 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let makings = makings.map(|route| async move { (route, make(bench, route).await) });
     let made = join_all(makings).await;
     let mut tables = Tables::open(&target, &cx.models, &cx.tools)?;
-    read_all(&desk, &things, seen).await;
+    read_all(&desk, &things, seen, false).await;
     seen.after_reads = Some(tables.look()?);
+    read_all(&desk, &things, seen, true).await;
+    seen.after_handed_on = Some(tables.look()?);
     for (route, made) in made {
         let one = seen.routes.entry(route.to_string()).or_default();
         match made {
@@ -100,6 +103,7 @@ type Caller = (Who, Client, Option<&'static str>);
 struct Desk {
     callers: Vec<Caller>,
     operator: Client,
+    service: Client,
 }
 
 fn callers(target: &Instance, unknown: Option<Credential>) -> Vec<Caller> {
@@ -117,6 +121,14 @@ fn callers(target: &Instance, unknown: Option<Credential>) -> Vec<Caller> {
 }
 
 impl Desk {
+    /// Whoever may use a route.
+    fn allowed(&self, route: &Route) -> &Client {
+        match route.min_role.as_str() {
+            "service" => &self.service,
+            _ => &self.operator,
+        }
+    }
+
     /// Everybody calls, and then everybody again.
     async fn calls(&self, ask: &Ask) -> Vec<Call> {
         let mut calls = Vec::new();
@@ -146,16 +158,17 @@ async fn make(bench: &Bench, route: &Route) -> Result<Ask, Undecided> {
     Ok(recipe.ask(thing))
 }
 
-/// All routes that change nothing, side by side.
-async fn read_all(desk: &Desk, things: &Things, seen: &mut Evidence) {
-    let reads = floor().filter(|route| !route.mutating);
+/// All routes that change nothing, side by side: those that answer by themselves, or those that hand
+/// the question on to a backend.
+async fn read_all(desk: &Desk, things: &Things, seen: &mut Evidence, handed_on: bool) {
+    let reads = floor().filter(|route| !route.mutating && reads::hands_on(route) == handed_on);
     let reads = reads.map(|route| async move {
         let mut one = Seen::default();
         match reads::ask(route, things) {
             None => one.trouble = Some("nobody knows how to ask it".to_owned()),
             Some(ask) => {
                 one.calls = desk.calls(&ask).await;
-                one.operator = Some(Tried::new(&desk.operator.send(ask).await));
+                one.operator = Some(Tried::new(&desk.allowed(route).send(ask).await));
             }
         }
         (route.to_string(), one)

@@ -38,10 +38,29 @@ fn concrete(route: &Route, things: &Things) -> Option<String> {
     })
 }
 
+/// The body of a route that has one and changes nothing.
+fn body(route: &Route) -> Option<Value> {
+    let path = route.path.as_str();
+    Some(match path {
+        "/chat" => json!({"input_text": "hello"}),
+        "/select" => json!({"task": "chat"}),
+        "/run" => json!({"operation_id": "op_roles", "tool_name": "file.read"}),
+        _ => return None,
+    })
+}
+
 /// A request of a route.
 pub(super) fn ask(route: &Route, things: &Things) -> Option<Ask> {
+    if route.method == "POST" {
+        return Some(Ask::post(&route.service, &route.path, body(route)?));
+    }
     let path = concrete(route, things)?;
     Some(Ask::get(&route.service, &path))
+}
+
+/// Whether a route hands a question on to a backend: the backend is called, and no table changes.
+pub(super) fn hands_on(route: &Route) -> bool {
+    ["/chat", "/run"].contains(&route.path.as_str())
 }
 
 impl Things {
@@ -85,7 +104,7 @@ mod tests {
             .collect();
         assert!(
             missing.is_empty(),
-            "no request for {missing:?}: say in `concrete` what its path is"
+            "no request for {missing:?}: say in `concrete` what its path is, or its `body`"
         );
     }
 }

@@ -48,6 +48,7 @@ fn good() -> Evidence {
             .map(|route| (route.to_string(), seen(route)))
             .collect(),
         after_reads: Some(look(&["eva-os.audit_log"])),
+        after_handed_on: Some(look(&["tool-service.audit_log", "calls of models"])),
     }
 }
 
@@ -122,7 +123,11 @@ fn a_refusal_after_the_effect_is_a_violation() {
     assert!(late.violations[0].contains(words), "{:?}", late.violations);
     let mut seen = good();
     seen.after_reads = Some(look(&["eva-os.tasks"]));
-    assert!(judge(&seen).violations[0].starts_with("reads of those who may not changed eva-os"));
+    seen.after_handed_on = Some(look(&["tool-service.operations", "calls of tools"]));
+    let found = judge(&seen).violations;
+    assert!(found[0].starts_with("reads of those who may not changed eva-os"));
+    assert!(found[1].starts_with("questions of those who may not changed tool-service"));
+    assert_eq!(found.len(), 2);
 }
 
 #[test]
@@ -166,10 +171,13 @@ fn what_was_not_driven_is_undecided_by_its_name() {
     let alone = spoiled(READ, |one| one.operator = None);
     assert_eq!(alone.undecided.len(), 1);
     let mut seen = good();
-    seen.after_reads = None;
+    (seen.after_reads, seen.after_handed_on) = (None, None);
     assert_eq!(
         judge(&seen).undecided,
-        ["nobody looked at what the reads changed"]
+        [
+            "nobody looked at what the reads changed",
+            "nobody looked at what was changed by what is handed on"
+        ]
     );
     assert!(judge(&Evidence::default()).undecided.len() > 30);
 }
