@@ -12,7 +12,7 @@ use super::Cancel;
 use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver};
 use super::event::Row;
 use super::proof::{Against, Cell, CellRole, MutantProof, NullProof, Proof};
-use super::run::check_for;
+use super::run::{check_for, check_of};
 use crate::base::{Clock, Seed};
 use crate::checks::Check;
 use crate::model::{MutantSpec, Plan, PlannedGate, TargetSpec};
@@ -195,7 +195,7 @@ impl<'a> Field<'a> {
             chosen.extend(strangers);
             let unselected = plan.gates.iter().filter(|gate| !gate.selected);
             others.extend(unselected.filter_map(|gate| {
-                let check = check_for(gate, &TargetSpec::reference()).ok()?;
+                let check = check_of(gate, &TargetSpec::reference()).ok()?;
                 Some((gate, check))
             }));
         }
