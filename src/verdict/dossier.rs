@@ -1,0 +1,90 @@
+//! What lies in a release's folder, read as somebody else's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::base::json::sha256_hex;
+use crate::report::{GateReport, KillMatrix, MATRIX_FILE, REPORT_FILE};
+
+/// A file's content, and the digest of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed<T> {
+    /// What it says.
+    pub value: T,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// A file of evidence as it is on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A folder's content. What could not be read says why.
+#[derive(Clone, Debug)]
+pub struct Dossier {
+    /// The report.
+    pub report: Result<Sealed<GateReport>, String>,
+    /// The kill matrix.
+    pub matrix: Result<Sealed<KillMatrix>, String>,
+    /// Every file under `evidence/`, by its path relative to the folder, with forward slashes.
+    pub evidence: Result<BTreeMap<String, Kept>, String>,
+}
+
+impl Dossier {
+    /// Reads a folder. It always gives a dossier: what is missing is a finding, not an error.
+    #[must_use]
+    pub fn read(folder: &Path) -> Self {
+        let mut evidence = BTreeMap::new();
+        let walked = walk(&folder.join("evidence"), "evidence", &mut evidence);
+        Self {
+            report: sealed(&folder.join(REPORT_FILE)),
+            matrix: sealed(&folder.join(MATRIX_FILE)),
+            evidence: walked.map(|()| evidence),
+        }
+    }
+}
+
+fn sealed<T: DeserializeOwned>(path: &Path) -> Result<Sealed<T>, String> {
+    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut text = serde_json::Deserializer::from_slice(&bytes);
+    let value = serde_path_to_error::deserialize(&mut text)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    text.end()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Sealed {
+        value,
+        sha256: sha256_hex(&bytes),
+    })
+}
+
+/// Every file below; a link is neither followed nor left out, it is an error.
+fn walk(folder: &Path, shown: &str, into: &mut BTreeMap<String, Kept>) -> Result<(), String> {
+    let said = |error: std::io::Error| format!("{shown}: {error}");
+    for entry in fs::read_dir(folder).map_err(said)? {
+        let entry = entry.map_err(said)?;
+        let name = entry.file_name();
+        let name = name
+            .to_str()
+            .ok_or_else(|| format!("{shown}: a name that is no text"))?;
+        let path = format!("{shown}/{name}");
+        let kind = entry.file_type().map_err(said)?;
+        if kind.is_dir() {
+            walk(&entry.path(), &path, into)?;
+        } else if kind.is_file() {
+            let bytes = fs::read(entry.path()).map_err(said)?;
+            let sha256 = sha256_hex(&bytes);
+            into.insert(path, Kept { sha256, bytes });
+        } else {
+            return Err(format!("{path} is neither a file nor a folder"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! The adversarial reader of a release. Whoever decides on a promotion did not watch the run, and
+//! whoever hands over its report may have edited it: nothing here believes what a file says about
+//! itself. Rows are held against the gate model, counts are counted again, evidence is hashed and
+//! judged again, the proof is recounted from its cells. A defect of any of it can only take a
+//! promotion away, never give one.
+
+mod compare;
+mod dossier;
+mod finding;
+mod invariants;
+mod rows;
+mod verify;
+
+pub use compare::{Change, Comparison, compare};
+pub use dossier::{Dossier, Kept, Sealed};
+pub use finding::{Finding, Kind};
+pub use invariants::{INVARIANTS, Invariant, InvariantState};
+pub use verify::{Promotion, Trust, verify};
