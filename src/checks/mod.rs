@@ -6,6 +6,7 @@ pub mod auth;
 pub(crate) mod bench;
 pub mod boot;
 pub mod cx;
+pub(crate) mod database;
 pub mod durability;
 pub mod policy;
 pub(crate) mod recipes;

@@ -116,6 +116,11 @@ pub const CHECKS: &[Check] = &[
         super::boot::compile_all
     ),
     check!(
+        "wal-mode",
+        "src/checks/durability/wal_mode.rs",
+        super::durability::wal_mode
+    ),
+    check!(
         "session-restore",
         "src/checks/durability/session_restore.rs",
         super::durability::session_restore
@@ -174,6 +179,11 @@ pub const CHECKS: &[Check] = &[
         "approvals-restore",
         "src/checks/durability/approvals_restore.rs",
         super::durability::approvals_restore
+    ),
+    check!(
+        "restore-ordering",
+        "src/checks/boot/restore_ordering.rs",
+        super::boot::restore_ordering
     ),
     check!(
         "queue-storm",

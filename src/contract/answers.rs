@@ -261,6 +261,8 @@ pub struct RestoreStage {
     pub rows: u64,
     /// How long it took.
     pub duration_ms: f64,
+    /// When it began, in milliseconds since the restore did.
+    pub begun_ms: f64,
 }
 
 /// A session, created or read.

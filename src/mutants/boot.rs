@@ -30,4 +30,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
             levers.part(|parts| parts.at_stop = Arc::new(|| Box::pin(std::future::pending())));
         },
     },
+    Mutant {
+        name: "restore-reversed",
+        must: &["restore-ordering"],
+        may: &[],
+        apply: |levers| {
+            levers.part(|parts| {
+                parts.restore_order = |stages| stages.iter().rev().map(|one| vec![one]).collect();
+            });
+        },
+    },
+    Mutant {
+        name: "restore-parallel",
+        must: &["restore-ordering"],
+        may: &[],
+        apply: |levers| {
+            levers.part(|parts| parts.restore_order = |stages| vec![stages.iter().collect()]);
+        },
+    },
 ];

@@ -32,6 +32,7 @@ pub mod outbound;
 pub mod parts;
 pub mod prune;
 pub mod redact;
+pub mod restore;
 pub mod service;
 pub mod sessions;
 pub mod slo;

@@ -17,6 +17,7 @@ use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::orchestrator::{AgentMemory, AgentTools, AtMemoryEngine, ByOpenclaw};
+use super::restore::{self, RestoreOrder};
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
@@ -89,6 +90,8 @@ pub struct Parts {
     pub config_refused: Refused,
     /// `(service, sql)`, run on that database's writer connection after migration, at every start.
     pub after_migration: Vec<(String, String)>,
+    /// In which order the stages of the restore run.
+    pub restore_order: RestoreOrder,
     /// The route table; a row's handler can be replaced.
     pub routes: Vec<Row>,
     /// What is done with operations that were pending at start.
@@ -122,6 +125,7 @@ impl Default for Parts {
             settings: Arc::new(|value| value),
             config_refused: Arc::new(|_| None),
             after_migration: Vec::new(),
+            restore_order: restore::one_by_one,
             routes: wiring::routes(),
             resumers: wiring::resumers(),
             announce: Arc::new(|line| Box::pin(std::future::ready(line))),

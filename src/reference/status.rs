@@ -24,6 +24,7 @@ const STATUS: &[Field] = &[
         &[
             Field::text("stage"),
             Field::count("rows"),
+            Field::number("begun_ms"),
             Field::number("duration_ms"),
         ],
     ),
