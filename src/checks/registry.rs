@@ -131,6 +131,11 @@ pub const CHECKS: &[Check] = &[
         super::durability::confirmation_restore
     ),
     check!(
+        "lifespan-wiring",
+        "src/checks/boot/lifespan_wiring.rs",
+        super::boot::lifespan_wiring
+    ),
+    check!(
         "service-token",
         "src/checks/auth/service_token.rs",
         super::auth::service_token
