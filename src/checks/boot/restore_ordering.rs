@@ -285,7 +285,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 
 /// By KILL and by TERM in turn: a boot knows neither.
 async fn stop(instance: &mut Instance, number: usize) -> Result<(), Undecided> {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         instance.kill().await?;
     } else {
         instance.terminate().await?;
