@@ -30,6 +30,8 @@ pub mod operations;
 pub mod orchestrator;
 pub mod outbound;
 pub mod parts;
+pub mod perception;
+pub mod privacy;
 pub mod prune;
 pub mod redact;
 pub mod restore;

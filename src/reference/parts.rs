@@ -17,6 +17,7 @@ use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::orchestrator::{AgentMemory, AgentTools, AtMemoryEngine, ByOpenclaw};
+use super::perception::{self, ConsentRule, ConsentStep};
 use super::restore::{self, RestoreOrder};
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
@@ -80,6 +81,10 @@ pub struct Parts {
     pub fingerprint: Fingerprint,
     /// What is done when the store fails.
     pub store_failed: StoreFailed,
+    /// What an event makes of a consent.
+    pub consent_step: ConsentStep,
+    /// Whether what is known of consent and privacy is enough for an inference.
+    pub consent_rule: ConsentRule,
     /// The step function of the SLO machine.
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
@@ -120,6 +125,8 @@ impl Default for Parts {
             provenance: Arc::new(dead_letters::original),
             fingerprint,
             store_failed: Arc::new(|_, _| Box::pin(std::future::ready(None))),
+            consent_step: perception::step,
+            consent_rule: perception::enough,
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
             settings: Arc::new(|value| value),

@@ -42,6 +42,8 @@ pub struct Counters {
     pub rate_limited: AtomicU64,
     /// Non-essential work that was refused while not normal.
     pub shed: AtomicU64,
+    /// Inferences that were refused for want of consent.
+    pub consent_blocks: AtomicU64,
 }
 
 /// What all services of one process share.
