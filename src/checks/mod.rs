@@ -8,6 +8,7 @@ pub mod boot;
 pub mod cx;
 pub(crate) mod database;
 pub mod durability;
+pub mod perception;
 pub mod policy;
 pub(crate) mod recipes;
 pub mod registry;

@@ -136,6 +136,21 @@ pub const CHECKS: &[Check] = &[
         super::boot::lifespan_wiring
     ),
     check!(
+        "consent-fsm",
+        "src/checks/perception/consent_fsm.rs",
+        super::perception::consent_fsm
+    ),
+    check!(
+        "consent-fail-closed",
+        "src/checks/perception/consent_fail_closed.rs",
+        super::perception::consent_fail_closed
+    ),
+    check!(
+        "perception-consent",
+        "src/checks/perception/perception_consent.rs",
+        super::perception::perception_consent
+    ),
+    check!(
         "service-token",
         "src/checks/auth/service_token.rs",
         super::auth::service_token

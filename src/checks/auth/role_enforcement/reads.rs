@@ -63,7 +63,7 @@ pub(super) fn ask(route: &Route, things: &Things) -> Option<Ask> {
 
 /// Whether a route hands a question on to a backend: the backend is called, and no table changes.
 pub(super) fn hands_on(route: &Route) -> bool {
-    ["/chat", "/run"].contains(&route.path.as_str())
+    ["/chat", "/run", "/v1/perception/analyze"].contains(&route.path.as_str())
 }
 
 impl Things {
