@@ -13,7 +13,7 @@ use crate::chaos::approvals::{
     self, Minted, Shown, guarded_calls, marked, markers, mint, number, text,
 };
 use crate::checks::Undecided;
-use crate::target::{Ask, Client, Credential};
+use crate::target::{Ask, Client, Credential, Exchange};
 
 /// What a turn's text begins with when the model shall answer with a call of a safe tool.
 pub(crate) const READ: &str = "read:";
@@ -23,6 +23,9 @@ const FAILS_ONCE: &str = "fails";
 const GATEWAY: &str = "api-gateway";
 const EVA: &str = "eva-os";
 const MEMORY: &str = "memory-engine";
+const PERCEPTION: &str = "perception";
+/// The steps to a consent that is ACTIVE.
+pub(crate) const CONSENTING: [&str; 3] = ["request", "grant", "activate"];
 
 /// What has to be there before a request can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,10 @@ pub(crate) enum Needs {
     User,
     /// A dead letter, of a tool that works the next time.
     Letter,
+    /// A session's consent that has gone these steps.
+    Consent(&'static [&'static str]),
+    /// A session that may be perceived.
+    Watched,
 }
 
 /// What one request is about.
@@ -95,6 +102,13 @@ impl Bench {
             Needs::Task => try_join_all(markers.into_iter().map(|marker| self.task(marker))).await,
             Needs::User => try_join_all(markers.into_iter().map(|marker| self.user(marker))).await,
             Needs::Letter => self.letters(&markers).await,
+            Needs::Consent(gone) => {
+                let consents = markers.into_iter().map(|marker| self.consent(marker, gone));
+                try_join_all(consents).await
+            }
+            Needs::Watched => {
+                try_join_all(markers.into_iter().map(|marker| self.watched(marker))).await
+            }
         }
     }
 
@@ -116,6 +130,22 @@ impl Bench {
             secret: Some(text(&exchange, answer, "api_key")?),
             ..thing(marker, &id, 0)
         })
+    }
+
+    async fn consent(&self, marker: String, gone: &[&str]) -> Result<Thing, Undecided> {
+        // Not the marker itself: what made the consent is no trace of the request to come.
+        let id = format!("ses{marker}");
+        for step in gone {
+            let ask = consent(step, &id);
+            done(&self.client.send(ask).await)?;
+        }
+        Ok(thing(marker, &id, 0))
+    }
+
+    async fn watched(&self, marker: String) -> Result<Thing, Undecided> {
+        let thing = self.consent(marker, &CONSENTING).await?;
+        done(&self.client.send(privacy("enable", &thing.id)).await)?;
+        Ok(thing)
     }
 
     /// Actions whose tool failed once it was allowed to run.
@@ -149,6 +179,9 @@ impl Bench {
             Needs::Session => (GATEWAY, format!("/v3/sessions/{}", thing.id)),
             Needs::Task => (EVA, format!("/tasks/{}", thing.id)),
             Needs::Letter => (GATEWAY, "/v3/dead-letters".to_owned()),
+            Needs::Consent(_) | Needs::Watched => {
+                (PERCEPTION, format!("/v1/perception/consent/{}", thing.id))
+            }
             Needs::User => {
                 let by = Credential::Raw(thing.secret.clone().unwrap_or_default());
                 let ask = Ask::get(MEMORY, "/status");
@@ -170,6 +203,29 @@ impl Bench {
         };
         let one = answer["dead_letters"].as_array().and_then(listed);
         steady(one.unwrap_or_else(|| answer.clone()))
+    }
+}
+
+/// A step of a session's consent.
+pub(crate) fn consent(step: &str, session: &str) -> Ask {
+    let path = format!("/v1/perception/consent/{step}");
+    Ask::post(PERCEPTION, &path, json!({"session_id": session}))
+}
+
+/// The switch of a session's privacy, to `enable` or `disable`.
+pub(crate) fn privacy(switch: &str, session: &str) -> Ask {
+    let path = format!("/v1/vision/privacy/{switch}");
+    Ask::post("vision-capture", &path, json!({"session_id": session}))
+}
+
+/// What was asked for was done.
+///
+/// # Errors
+/// The refusal, when it was not.
+pub(crate) fn done(exchange: &Exchange) -> Result<(), Undecided> {
+    match exchange.ok() {
+        true => Ok(()),
+        false => Err(Undecided(exchange.line())),
     }
 }
 

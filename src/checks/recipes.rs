@@ -37,6 +37,7 @@ pub(crate) enum Again {
 const GATEWAY: &str = "api-gateway";
 const EVA: &str = "eva-os";
 const MEMORY: &str = "memory-engine";
+const PERCEPTION: &str = "perception";
 const DECIDED: Again = Again::Refused(409, "ALREADY_DECIDED");
 
 fn fenced(thing: &Thing) -> Value {
@@ -216,6 +217,20 @@ pub(crate) static RECIPES: &[Recipe] = &[
         other: || json!({"data": "BAUGBw=="}),
         again: Again::Done,
     },
+    privacy("/v1/vision/privacy/enable"),
+    privacy("/v1/vision/privacy/disable"),
+    consent("/v1/perception/consent/request", &[]),
+    consent("/v1/perception/consent/grant", &["request"]),
+    consent("/v1/perception/consent/activate", &["request", "grant"]),
+    consent("/v1/perception/consent/revoke", &["request"]),
+    Recipe {
+        service: PERCEPTION,
+        line: ("POST", "/v1/perception/events"),
+        needs: Needs::Watched,
+        body: |thing| json!({"session_id": thing.id, "type": "motion", "text": thing.marker}),
+        other: || json!({"text": "another one"}),
+        again: Again::Done,
+    },
     Recipe {
         service: "orchestrator",
         line: ("POST", "/agent/act"),
@@ -225,6 +240,34 @@ pub(crate) static RECIPES: &[Recipe] = &[
         again: Again::Done,
     },
 ];
+
+/// A switch of one session's privacy: that of all would be everybody's.
+const fn privacy(path: &'static str) -> Recipe {
+    Recipe {
+        service: "vision-capture",
+        line: ("POST", path),
+        needs: Needs::Session,
+        body: of_session,
+        other: reason,
+        again: Again::Done,
+    }
+}
+
+/// A step of a consent that has gone these steps.
+const fn consent(path: &'static str, gone: &'static [&'static str]) -> Recipe {
+    Recipe {
+        service: PERCEPTION,
+        line: ("POST", path),
+        needs: Needs::Consent(gone),
+        body: of_session,
+        other: reason,
+        again: Again::Refused(409, "CONSENT_STATE"),
+    }
+}
+
+fn of_session(thing: &Thing) -> Value {
+    json!({"session_id": thing.id})
+}
 
 /// A reissue with the fence that it has just raised.
 const STALE: Again = Again::Refused(409, "FENCE_STALE");
@@ -355,13 +398,11 @@ mod tests {
         for recipe in RECIPES {
             let other = elsewhere(recipe);
             assert_ne!(recipe.line, other.line);
-            let alone = RECIPES
-                .iter()
-                .filter(|one| one.service == recipe.service)
-                .count()
-                == 1;
+            let near = |one: &&Recipe| {
+                one.service == recipe.service && one.line != recipe.line && one.again == Again::Done
+            };
             assert!(
-                alone || other.service == recipe.service,
+                other.service == recipe.service || !RECIPES.iter().any(|one| near(&one)),
                 "{:?}",
                 recipe.line
             );

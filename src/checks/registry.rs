@@ -116,6 +116,11 @@ pub const CHECKS: &[Check] = &[
         super::boot::compile_all
     ),
     check!(
+        "wal-mode",
+        "src/checks/durability/wal_mode.rs",
+        super::durability::wal_mode
+    ),
+    check!(
         "session-restore",
         "src/checks/durability/session_restore.rs",
         super::durability::session_restore
@@ -124,6 +129,26 @@ pub const CHECKS: &[Check] = &[
         "confirmation-restore",
         "src/checks/durability/confirmation_restore.rs",
         super::durability::confirmation_restore
+    ),
+    check!(
+        "lifespan-wiring",
+        "src/checks/boot/lifespan_wiring.rs",
+        super::boot::lifespan_wiring
+    ),
+    check!(
+        "consent-fsm",
+        "src/checks/perception/consent_fsm.rs",
+        super::perception::consent_fsm
+    ),
+    check!(
+        "consent-fail-closed",
+        "src/checks/perception/consent_fail_closed.rs",
+        super::perception::consent_fail_closed
+    ),
+    check!(
+        "perception-consent",
+        "src/checks/perception/perception_consent.rs",
+        super::perception::perception_consent
     ),
     check!(
         "service-token",
@@ -174,6 +199,11 @@ pub const CHECKS: &[Check] = &[
         "approvals-restore",
         "src/checks/durability/approvals_restore.rs",
         super::durability::approvals_restore
+    ),
+    check!(
+        "restore-ordering",
+        "src/checks/boot/restore_ordering.rs",
+        super::boot::restore_ordering
     ),
     check!(
         "queue-storm",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::target::{Credential, Exchange};
+use crate::target::{Ask, Client, Credential, Exchange};
 
 /// One request, what came of it, and when. Headers are left out: a gate that judges them keeps
 /// the [`Exchange`].
@@ -57,6 +57,11 @@ impl Sent {
             answer: exchange.answered().clone(),
             error: exchange.error.clone(),
         }
+    }
+
+    /// Sends a request, and keeps the short form of what came of it.
+    pub async fn by(client: &Client, ask: Ask) -> Self {
+        Self::new(&client.send(ask).await, client.credential())
     }
 
     /// Whether it was acknowledged with a 2xx.

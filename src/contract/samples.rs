@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::{
-    Acted, ActionAnswer, Actions, ApiDocument, Approvals, Body, Chat, Current, Decided, Executed,
-    Frame, GateDecision, HandedOn, Health, Memory, PendingList, Providers, Refusal, Reissued,
-    Selected, SessionAnswer, SessionClosed, Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer,
-    Version, Winner,
+    Acted, ActionAnswer, Actions, ApiDocument, Approvals, Body, Chat, Consent, Consented, Current,
+    Decided, Executed, Frame, GateDecision, HandedOn, Health, Memory, Observation, PendingList,
+    Privacy, Providers, Refusal, Reissued, Scene, Selected, SessionAnswer, SessionClosed, Status,
+    Stored, Switched, Task, TaskDeleted, Tasks, TurnAnswer, Version, Winner,
 };
 use super::audit::Export;
 use super::checkpoint::{Consistency, Signed};
@@ -85,6 +85,16 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "providers" => whole::<Body<Providers>>(body),
         "tool-run" => whole::<Body<HandedOn>>(body),
         "agent-act" => whole::<Body<Acted>>(body),
+        "privacy-enable" | "privacy-disable" | "privacy-disable-all" => {
+            whole::<Body<Switched>>(body)
+        }
+        "privacy" => whole::<Body<Privacy>>(body),
+        "consent-request" | "consent-grant" | "consent-activate" | "consent-revoke" => {
+            whole::<Body<Consented>>(body)
+        }
+        "consent" => whole::<Body<Consent>>(body),
+        "perception-analyze" => whole::<Body<Scene>>(body),
+        "perception-event" => whole::<Body<Observation>>(body),
         "events" => whole::<Body<Events>>(body),
         "audit-checkpoint" => whole::<Body<Signed>>(body),
         "audit-consistency" => whole::<Body<Consistency>>(body),

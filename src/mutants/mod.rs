@@ -7,6 +7,7 @@ mod auth;
 mod baselines;
 mod boot;
 mod bundle;
+mod consent;
 mod durability;
 mod fences;
 mod idempotency;
@@ -62,6 +63,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     restart::MUTANTS,
     tasks_routes::MUTANTS,
     boot::MUTANTS,
+    consent::MUTANTS,
     storms::MUTANTS,
     baselines::MUTANTS,
 ];

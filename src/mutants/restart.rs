@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::levers::Levers;
 use super::{May, Mutant};
 use crate::reference::store::{CommitFirst, GroupEnd, StoreError};
 
@@ -27,8 +28,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "bundle-manifest-signed",
                 reason: "an acknowledged write has no entry in a bundle while it is not committed",
             },
+            May {
+                gate: "wal-mode",
+                reason: "an acknowledged write is lost by a KILL while it is not committed",
+            },
         ],
-        apply: |levers| levers.part(|parts| parts.group_end = Arc::new(TellFirst)),
+        apply: tell_first,
     },
     Mutant {
         name: "restart-orders-by-timestamp",
@@ -62,6 +67,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         },
     },
 ];
+
+/// Callers are told before the commit.
+pub(super) fn tell_first(levers: &mut Levers) {
+    levers.part(|parts| parts.group_end = Arc::new(TellFirst));
+}
 
 /// The memory-engine answers, and commits a little later.
 struct TellFirst;

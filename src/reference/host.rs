@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ use super::config::{Config, ConfigError, LiveConfig};
 use super::identity::{Identity, IdentityError, Source};
 use super::operations;
 use super::parts::{AtStop, Parts};
-use super::service::{Counters, Restored, Service, Shared};
+use super::restore;
+use super::service::{Counters, Service, Shared};
 use super::slo;
 use super::store::{
     OpenError, Opened, Opening, StoreError, Verify, inspect, inspect_shared, migrate_down, open,
@@ -29,7 +30,7 @@ use super::store::{
 };
 use super::time::Offset;
 use super::web::{Front, Row, listen};
-use super::wiring::{SERVICES, STAGES, TASKS};
+use super::wiring::{SERVICES, TASKS};
 
 /// How long requests in flight may take after SIGTERM; what they began is resumed at the next start.
 const GRACE: Duration = Duration::from_secs(3);
@@ -224,7 +225,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let listening = (parts.announce)(listening).await;
     (options.lines)(&listening);
     let services = open_all(&shared, &parts, &config, &hosted).await?;
-    restore(&services, &shared, &config).await?;
+    restore::run(&services, &shared, &config, parts.restore_order).await?;
     let mut tasks = Vec::from_iter(slo(&services, &shared).await?);
     for service in &services {
         if service.audit_broken().is_none() {
@@ -496,38 +497,6 @@ fn verify(shared: &Arc<Shared>, parts: &Parts, chain: &str) -> Verify {
             Checked::Broken(broken) => Some(broken),
         })
     })
-}
-
-async fn restore(
-    services: &[Arc<Service>],
-    shared: &Arc<Shared>,
-    config: &Arc<Config>,
-) -> Result<(), ServeError> {
-    let mut trace = Vec::new();
-    for stage in STAGES {
-        let owner = services
-            .iter()
-            .find(|service| service.name == stage.service);
-        // The stages of another process are in its own trace.
-        let Some(owner) = owner else { continue };
-        let begun = Instant::now();
-        let (config, now, count) = (config.clone(), owner.now(), stage.count);
-        let rows = owner
-            .store
-            .read(move |conn| count(conn, &config, now))
-            .await?;
-        let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
-        tracing::info!(stage = stage.name, rows, "restored");
-        trace.push(Restored {
-            stage: stage.name,
-            rows,
-            duration_ms,
-        });
-    }
-    if shared.restored.set(trace).is_err() {
-        panic!("a process restores once");
-    }
-    Ok(())
 }
 
 /// Restores the SLO machine and starts its clock, where the gateway is.

@@ -17,6 +17,8 @@ use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::orchestrator::{AgentMemory, AgentTools, AtMemoryEngine, ByOpenclaw};
+use super::perception::{self, ConsentRule, ConsentStep};
+use super::restore::{self, RestoreOrder};
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
@@ -79,6 +81,10 @@ pub struct Parts {
     pub fingerprint: Fingerprint,
     /// What is done when the store fails.
     pub store_failed: StoreFailed,
+    /// What an event makes of a consent.
+    pub consent_step: ConsentStep,
+    /// Whether what is known of consent and privacy is enough for an inference.
+    pub consent_rule: ConsentRule,
     /// The step function of the SLO machine.
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
@@ -89,6 +95,8 @@ pub struct Parts {
     pub config_refused: Refused,
     /// `(service, sql)`, run on that database's writer connection after migration, at every start.
     pub after_migration: Vec<(String, String)>,
+    /// In which order the stages of the restore run.
+    pub restore_order: RestoreOrder,
     /// The route table; a row's handler can be replaced.
     pub routes: Vec<Row>,
     /// What is done with operations that were pending at start.
@@ -117,11 +125,14 @@ impl Default for Parts {
             provenance: Arc::new(dead_letters::original),
             fingerprint,
             store_failed: Arc::new(|_, _| Box::pin(std::future::ready(None))),
+            consent_step: perception::step,
+            consent_rule: perception::enough,
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
             settings: Arc::new(|value| value),
             config_refused: Arc::new(|_| None),
             after_migration: Vec::new(),
+            restore_order: restore::one_by_one,
             routes: wiring::routes(),
             resumers: wiring::resumers(),
             announce: Arc::new(|line| Box::pin(std::future::ready(line))),

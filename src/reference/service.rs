@@ -42,6 +42,8 @@ pub struct Counters {
     pub rate_limited: AtomicU64,
     /// Non-essential work that was refused while not normal.
     pub shed: AtomicU64,
+    /// Inferences that were refused for want of consent.
+    pub consent_blocks: AtomicU64,
 }
 
 /// What all services of one process share.
@@ -69,6 +71,8 @@ pub struct Restored {
     pub stage: &'static str,
     /// What came back.
     pub rows: i64,
+    /// When it began, counted from the begin of the restore.
+    pub begun_ms: f64,
     /// How long it took.
     pub duration_ms: f64,
 }
@@ -76,7 +80,12 @@ pub struct Restored {
 impl Restored {
     /// As `/status` shows it.
     pub fn value(&self) -> Value {
-        json!({"stage": self.stage, "rows": self.rows, "duration_ms": self.duration_ms})
+        json!({
+            "stage": self.stage,
+            "rows": self.rows,
+            "begun_ms": self.begun_ms,
+            "duration_ms": self.duration_ms,
+        })
     }
 }
 

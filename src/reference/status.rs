@@ -24,6 +24,7 @@ const STATUS: &[Field] = &[
         &[
             Field::text("stage"),
             Field::count("rows"),
+            Field::number("begun_ms"),
             Field::number("duration_ms"),
         ],
     ),
@@ -34,6 +35,7 @@ const STATUS: &[Field] = &[
             Field::count("unauthenticated"),
             Field::count("rate_limited"),
             Field::count("shed"),
+            Field::count("consent_blocks"),
         ],
     ),
 ];
@@ -107,6 +109,7 @@ async fn status(svc: Arc<Service>, call: Call) -> Reply {
             "unauthenticated": svc.counters.unauthenticated.load(Relaxed),
             "rate_limited": svc.counters.rate_limited.load(Relaxed),
             "shed": svc.counters.shed.load(Relaxed),
+            "consent_blocks": svc.counters.consent_blocks.load(Relaxed),
         },
     });
     Reply::ok(&call.correlation_id, body)

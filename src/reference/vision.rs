@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::ids;
 use super::mutation::{Done, Refused, commit};
+use super::privacy;
 use super::service::Service;
 use super::web::{Call, Field, Longest, Refusal, Reply, Row, Shape, handler};
 
@@ -25,7 +26,8 @@ pub fn routes() -> Vec<Row> {
             Field::id("session_id"),
             Field::new("data", Shape::Text(Longest::Body)),
         ])
-        .gives(201, &[Field::text("frame_id"), Field::text("session_id")]),
+        .gives(201, &[Field::text("frame_id"), Field::text("session_id")])
+        .refuses(&[403]),
     ]
 }
 
@@ -39,6 +41,11 @@ async fn frame(svc: Arc<Service>, call: Call) -> Reply {
         let data = fields.text("data", config.limits.body_bytes)?;
         if !is_base64(data) {
             return Err(Refusal::schema("data: expected base64").into());
+        }
+        if privacy::enabled(tx.sql(), session_id)? == Some(false) {
+            let message = format!("privacy of {session_id} is switched off: no frame is kept");
+            let refusal = Refusal::new(403, "PRIVACY_OFF", message);
+            return Err(refusal.details(json!({"session_id": session_id})).into());
         }
         if let Some(refusal) = service.shed("vision_frame") {
             return Err(refusal.into());

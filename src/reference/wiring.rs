@@ -13,8 +13,8 @@ use super::time::Timestamp;
 use super::web::Row;
 use super::{
     actions, audit, confirmations, dead_letters, eva_os, events, memory, model_router, openapi,
-    openclaw, orchestrator, prune, sessions, slo, status, tasks, tool_service, trace, turns,
-    vision,
+    openclaw, orchestrator, perception, privacy, prune, sessions, slo, status, tasks, tool_service,
+    trace, turns, vision,
 };
 
 /// The services, in the order in which they are bound.
@@ -44,6 +44,8 @@ pub fn routes() -> Vec<Row> {
         memory::routes(),
         users::routes(),
         vision::routes(),
+        privacy::routes(),
+        perception::routes(),
         turns::routes(),
         confirmations::routes(),
         actions::routes(),
@@ -107,6 +109,7 @@ pub fn resumers() -> Vec<Resumer> {
         openclaw::resumers(),
         eva_os::resumers(),
         orchestrator::resumers(),
+        perception::resumers(),
     ]
     .concat()
 }

@@ -14,7 +14,9 @@ use tokio::process::Child;
 use super::client::{Client, Line};
 use super::incident::Incident;
 use super::keys::Credential;
-use super::launcher::{Plan, Running, Setup, StartError, spawn, write_config};
+use super::launcher::{
+    Half, Plan, Running, Setup, StartError, spawn, spawn_listening, write_config,
+};
 use super::listening::Listening;
 use crate::base::files::write_atomically;
 
@@ -201,6 +203,11 @@ impl Instance {
     /// When it is still running: two processes must never share a data directory.
     pub async fn start_again(&mut self) -> Result<(), StartError> {
         let started = self.start_or_refuse().await;
+        self.noted(started)
+    }
+
+    /// A start that fails through the target is an incident.
+    fn noted<T>(&self, started: Result<T, StartError>) -> Result<T, StartError> {
         if let Err(error) = &started
             && error.by_target()
         {
@@ -209,6 +216,34 @@ impl Instance {
             self.setup.incidents.push(incident);
         }
         started
+    }
+
+    /// Starts it again and waits only until it listens: clients find the new ports, and what they
+    /// are answered before it is ready is for the caller to see.
+    ///
+    /// # Errors
+    /// See [`StartError`]; a start that fails through the target is an incident.
+    ///
+    /// # Panics
+    /// When it is still running.
+    pub async fn start_listening(&mut self) -> Result<Starting<'_>, StartError> {
+        let plan = self.stopped()?;
+        let half = self.noted(spawn_listening(&plan, &self.setup).await)?;
+        self.line.moved(half.listening().clone());
+        Ok(Starting {
+            instance: self,
+            half,
+        })
+    }
+
+    /// How it is made again.
+    fn stopped(&mut self) -> Result<Plan, StartError> {
+        self.exited();
+        assert!(
+            self.process.is_none(),
+            "the target is started again while it runs"
+        );
+        self.plan.clone().ok_or(StartError::Remote)
     }
 
     /// Like [`Instance::start_again`] on data that a target may rightly refuse: a start that fails
@@ -220,12 +255,7 @@ impl Instance {
     /// # Panics
     /// When it is still running.
     pub async fn start_or_refuse(&mut self) -> Result<(), StartError> {
-        self.exited();
-        assert!(
-            self.process.is_none(),
-            "the target is started again while it runs"
-        );
-        let plan = self.plan.clone().ok_or(StartError::Remote)?;
+        let plan = self.stopped()?;
         let running = spawn(&plan, &self.setup).await?;
         self.line.moved(running.listening.clone());
         self.process = Some(running);
@@ -271,6 +301,32 @@ impl Instance {
     pub fn stderr(&self) -> io::Result<String> {
         let bytes = std::fs::read(self.setup.stderr_log())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// A target that listens and is not ready yet; it is gone when this is dropped.
+pub struct Starting<'a> {
+    instance: &'a mut Instance,
+    half: Half,
+}
+
+impl Starting<'_> {
+    /// Where it listens.
+    #[must_use]
+    pub fn listening(&self) -> &Listening {
+        self.half.listening()
+    }
+
+    /// Waits until it is ready. One that never is, is an incident.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn ready(self) -> Result<(), StartError> {
+        let Self { instance, half } = self;
+        let ready = half.ready(&instance.setup).await;
+        instance.process = Some(instance.noted(ready)?);
+        instance.ended = None;
+        Ok(())
     }
 }
 

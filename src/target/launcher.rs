@@ -220,39 +220,49 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StartError> {
     })
 }
 
+/// A process that listens, and is not ready yet. It is gone when this is dropped.
+pub(super) struct Half {
+    running: Running,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Until when it has to be ready.
+    end: tokio::time::Instant,
+}
+
+impl Half {
+    /// Where it listens.
+    pub(super) fn listening(&self) -> &Listening {
+        &self.running.listening
+    }
+
+    /// Waits for the ready line.
+    pub(super) async fn ready(mut self, setup: &Setup) -> Result<Running, StartError> {
+        let Running { child, stderr, .. } = &mut self.running;
+        if let Err(error) = ready(&mut self.lines, child, stderr, self.end).await {
+            end(child).await;
+            return Err(error.unless_the_disk(&setup.dir));
+        }
+        tokio::spawn(drain(self.lines));
+        Ok(self.running)
+    }
+}
+
 /// Starts the process and waits for its two lines.
 pub(super) async fn spawn(plan: &Plan, setup: &Setup) -> Result<Running, StartError> {
+    spawn_listening(plan, setup).await?.ready(setup).await
+}
+
+/// Starts the process and waits for the first of its two lines.
+pub(super) async fn spawn_listening(plan: &Plan, setup: &Setup) -> Result<Half, StartError> {
     let started = spawn_on_any_disk(plan, setup).await;
     started.map_err(|error| error.unless_the_disk(&setup.dir))
 }
 
-async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Running, StartError> {
-    let data = &setup.data;
-    std::fs::create_dir_all(data).map_err(|source| StartError::Files {
-        path: data.clone(),
-        source,
-    })?;
-    let mut command = Command::new(&plan.binary);
-    command
-        .arg("serve")
-        .arg("--data")
-        .arg(data)
-        .arg("--config")
-        .arg(setup.config_file());
-    command
-        .arg("--with-parent")
-        .args(&plan.args)
-        .args(&setup.args);
-    set_apart(&mut command, &setup.env);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Half, StartError> {
+    let mut child = process(plan, setup)?;
     let cannot = |source| StartError::Spawn {
         binary: plan.binary.clone(),
         source,
     };
-    let mut child = command.spawn().map_err(cannot)?;
     let pipe = child.stderr.take().expect("stderr was asked to be a pipe");
     let follow = |pipe| Stderr::follow(pipe, &setup.stderr_log());
     let stderr = pipe.into_owned_fd().and_then(follow).map_err(cannot)?;
@@ -260,22 +270,61 @@ async fn spawn_on_any_disk(plan: &Plan, setup: &Setup) -> Result<Running, StartE
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
     let mut lines = BufReader::new(stdout).lines();
-    let listening = match ready(&mut lines, &mut child, &stderr).await {
-        Ok(listening) => listening,
+    let until = tokio::time::Instant::now() + START_DEADLINE;
+    match listening(&mut lines, &mut child, &stderr, until).await {
+        Ok(listening) => Ok(Half {
+            running: Running {
+                child,
+                stdin,
+                listening,
+                stderr,
+            },
+            lines,
+            end: until,
+        }),
         Err(error) => {
-            super::instance::kill_group(&child);
-            // Reaped here, so that no error leaves a process behind.
-            let _ = child.wait().await;
-            return Err(error);
+            end(&mut child).await;
+            Err(error)
         }
-    };
-    tokio::spawn(drain(lines));
-    Ok(Running {
-        child,
-        stdin,
-        listening,
-        stderr,
+    }
+}
+
+/// Reaped here, so that no error leaves a process behind.
+async fn end(child: &mut Child) {
+    super::instance::kill_group(child);
+    let _ = child.wait().await;
+}
+
+fn process(plan: &Plan, setup: &Setup) -> Result<Child, StartError> {
+    let data = &setup.data;
+    std::fs::create_dir_all(data).map_err(|source| StartError::Files {
+        path: data.clone(),
+        source,
+    })?;
+    let mut command = serving(plan, setup);
+    command.arg("--with-parent");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().map_err(|source| StartError::Spawn {
+        binary: plan.binary.clone(),
+        source,
     })
+}
+
+/// The command that serves on the data of this setup, its arguments included.
+pub(super) fn serving(plan: &Plan, setup: &Setup) -> Command {
+    let mut command = Command::new(&plan.binary);
+    command
+        .arg("serve")
+        .arg("--data")
+        .arg(&setup.data)
+        .arg("--config")
+        .arg(setup.config_file());
+    command.args(&plan.args).args(&setup.args);
+    set_apart(&mut command, &setup.env);
+    command
 }
 
 /// What steers us is not to steer a process of ours, and what it starts is to end with it.
@@ -293,32 +342,37 @@ async fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
     while let Ok(Some(_)) = lines.next_line().await {}
 }
 
+async fn listening(
+    lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>,
+    child: &mut Child,
+    stderr: &Stderr,
+    end: tokio::time::Instant,
+) -> Result<Listening, StartError> {
+    let line = next(lines, child, stderr, "listening", end).await?;
+    Listening::parse(&line).map_err(|why| StartError::Garbled {
+        what: "listening",
+        line,
+        why,
+    })
+}
+
 async fn ready(
     lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>,
     child: &mut Child,
     stderr: &Stderr,
-) -> Result<Listening, StartError> {
-    let end = tokio::time::Instant::now() + START_DEADLINE;
-    let line = next(lines, child, stderr, "listening", end).await?;
-    let listening = Listening::parse(&line).map_err(|why| StartError::Garbled {
-        what: "listening",
+    end: tokio::time::Instant,
+) -> Result<(), StartError> {
+    let line = next(lines, child, stderr, "ready", end).await?;
+    let why = match serde_json::from_str::<Value>(&line) {
+        Ok(value) if value["event"] == "ready" => return Ok(()),
+        Ok(_) => "another event".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(StartError::Garbled {
+        what: "ready",
         line,
         why,
-    })?;
-    let line = next(lines, child, stderr, "ready", end).await?;
-    match serde_json::from_str::<Value>(&line) {
-        Ok(value) if value["event"] == "ready" => Ok(listening),
-        Ok(_) => Err(StartError::Garbled {
-            what: "ready",
-            line,
-            why: "another event".to_owned(),
-        }),
-        Err(error) => Err(StartError::Garbled {
-            what: "ready",
-            line,
-            why: error.to_string(),
-        }),
-    }
+    })
 }
 
 async fn next(

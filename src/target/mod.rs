@@ -21,7 +21,7 @@ pub use client::Client;
 pub use command::Ran;
 pub use fleet::Fleet;
 pub use incident::{Incident, Incidents};
-pub use instance::{Instance, StopError, Writing};
+pub use instance::{Instance, Starting, StopError, Writing};
 pub use keys::{Credential, Keys};
 pub use launcher::{Launcher, Setup, StartError};
 pub use listening::Listening;

@@ -9,6 +9,7 @@
 mod bundles;
 mod checkpoints;
 mod openapi;
+mod perception;
 mod tasks;
 mod users;
 mod world;

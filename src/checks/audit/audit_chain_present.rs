@@ -26,7 +26,7 @@ const KILLS: u32 = 2;
 /// How long operations in doubt may take to be resumed after a start.
 const QUIET_BOUND: Duration = Duration::from_secs(10);
 /// Effects of one round, about: how many rounds the minimum asks for follows from it.
-const EFFECTS_A_ROUND: u64 = 19;
+const EFFECTS_A_ROUND: u64 = 24;
 
 /// What the drive saw.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

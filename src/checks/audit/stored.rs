@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::base::json::{canonical, sha256_hex};
+use crate::checks::database::select;
 use crate::contract::audit::hash_of;
 
 /// How often a copy is tried again while the database is locked for a moment.
@@ -115,36 +115,6 @@ pub fn tables(path: &Path) -> Result<BTreeMap<String, String>, String> {
             .collect()
     };
     look().map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-pub(super) fn select(
-    db: &Connection,
-    sql: &str,
-    parameters: impl rusqlite::Params,
-) -> rusqlite::Result<Vec<Value>> {
-    let mut statement = db.prepare(sql)?;
-    let names: Vec<String> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let rows = statement.query_map(parameters, |row| object(row, &names))?;
-    rows.collect()
-}
-
-fn object(row: &Row<'_>, names: &[String]) -> rusqlite::Result<Value> {
-    let mut fields = Map::new();
-    for (place, name) in names.iter().enumerate() {
-        let value = match row.get_ref(place)? {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(number) => json!(number),
-            ValueRef::Real(number) => json!(number),
-            ValueRef::Text(text) => json!(String::from_utf8_lossy(text)),
-            ValueRef::Blob(bytes) => json!(crate::base::json::hex(bytes)),
-        };
-        fields.insert(name.clone(), value);
-    }
-    Ok(Value::Object(fields))
 }
 
 /// A short digest of one row or entry: 16 hexadecimal digits of its canonical form's SHA-256.

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OpenFlags, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::stored::{insert, select};
+use super::stored::insert;
+use crate::checks::database::select;
 use crate::contract::audit::hash_of;
 
 /// How long a statement waits for a lock of the target.

@@ -6,7 +6,7 @@ use rand::rngs::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::base::{Seed, random_id};
-use crate::checks::Sent;
+use crate::checks::{Sent, bench};
 use crate::target::{Ask, Client, Credential, Instance};
 
 /// Sends under the credentials of the harness.
@@ -56,18 +56,19 @@ impl Desk {
             .await
     }
 
-    /// One round over all chains, side by side: 21 effects, 6 refusals and 6 requests of
+    /// One round over all chains, side by side: 24 effects, 7 refusals and 7 requests of
     /// nobody.
     pub async fn round(&self, seed: Seed, session_id: &str) -> Vec<Sent> {
-        let (gateway, memory, openclaw, eva, vision, agent) = tokio::join!(
+        let (gateway, memory, openclaw, eva, vision, perception, agent) = tokio::join!(
             self.gateway(Words::new(seed, "api-gateway")),
             self.memory(Words::new(seed, "memory-engine")),
             self.openclaw(Words::new(seed, "openclaw")),
             self.eva(Words::new(seed, "eva-os")),
             self.vision(Words::new(seed, "vision-capture"), session_id),
+            self.perception(Words::new(seed, "perception")),
             self.agent(Words::new(seed, "orchestrator")),
         );
-        [gateway, memory, openclaw, eva, vision, agent].concat()
+        [gateway, memory, openclaw, eva, vision, perception, agent].concat()
     }
 
     async fn gateway(&self, mut words: Words) -> Vec<Sent> {
@@ -165,6 +166,25 @@ impl Desk {
         );
         sent
     }
+
+    async fn perception(&self, mut words: Words) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for number in 0..3u8 {
+            let who = Credential::Operator(1 + number % 2);
+            sent.push(self.send(who, request_consent(&mut words)).await);
+        }
+        let broken = Ask::post(
+            "perception",
+            "/v1/perception/consent/request",
+            json!({"session_id": 7}),
+        );
+        sent.push(self.send(Credential::Operator(2), broken).await);
+        sent.push(
+            self.send(Credential::None, request_consent(&mut words))
+                .await,
+        );
+        sent
+    }
 }
 
 impl Desk {
@@ -211,6 +231,7 @@ pub fn effect(chain: &str, seed: Seed, session_id: &str) -> Option<Ask> {
         "eva-os" => guarded_call(&mut words),
         "vision-capture" => store_frame(&mut words, session_id),
         "orchestrator" => pursue(&mut words),
+        "perception" => request_consent(&mut words),
         _ => return None,
     })
 }
@@ -261,6 +282,10 @@ fn guarded_call(words: &mut Words) -> Ask {
 fn pursue(words: &mut Words) -> Ask {
     let body = json!({"goal": words.text("g-")});
     Ask::post("orchestrator", "/agent/act", body)
+}
+
+fn request_consent(words: &mut Words) -> Ask {
+    bench::consent("request", &words.text("ses_"))
 }
 
 fn store_frame(words: &mut Words, session_id: &str) -> Ask {

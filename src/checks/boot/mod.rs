@@ -1,3 +1,5 @@
 //! How a target starts and ends.
 
 pub mod compile_all;
+pub mod lifespan_wiring;
+pub mod restore_ordering;

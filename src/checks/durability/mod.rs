@@ -6,3 +6,4 @@ pub mod restart_ordering_strict;
 pub mod session_restore;
 pub mod standing;
 pub mod tasks_persist;
+pub mod wal_mode;

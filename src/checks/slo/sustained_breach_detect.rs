@@ -35,6 +35,9 @@ const THRESHOLDS_MS: [u64; 4] = [100, 250, 600, 1500];
 const ROWS: &str = "BHBBHBFB";
 /// Samples of a window in which a percentile and the mean can differ so much.
 const TAIL_TURNS: usize = 100;
+/// The same where the slowest turns take [`MEAN_FACTOR`] times that, and have to be over before a
+/// client gives up.
+const MEAN_LIMITS_MS: [u64; 4] = [50, 125, 300, 450];
 /// How much slower than their limit the turns are that take the mean past it: five of 100.
 const MEAN_FACTOR: u64 = 21;
 /// A window that time closes, by try.
@@ -278,8 +281,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         tail(limits(limit, Some(limit * 5 / 4)))
     })
     .await?;
-    let halves = THRESHOLDS_MS.map(|limit| limit / 2);
-    let mean = lanes(cx, &halves, |limit| {
+    let mean = lanes(cx, &MEAN_LIMITS_MS, |limit| {
         tail(limits(limit, Some(limit * (MEAN_FACTOR + 4))))
     });
     let mean = mean.await?;

@@ -256,7 +256,7 @@ impl Default for Auth {
             key_file: "sonia-keys.json".to_owned(),
             identity_db: "identity.db".to_owned(),
             rotation_window_ms: 86_400_000,
-            busy_timeout_ms: 1000,
+            busy_timeout_ms: 5000,
         }
     }
 }

@@ -163,7 +163,10 @@ fn claim(
     ask: &Ask,
     seen: Option<&Decision>,
 ) -> Result<Decision, Refused> {
-    let won = kind.is_served(tx, &ask.id)? && svc.parts.decisions.claim(tx, ask, seen)?;
+    if !kind.is_served(tx, &ask.id)? {
+        return Err(kind.unknown(&ask.id).into());
+    }
+    let won = svc.parts.decisions.claim(tx, ask, seen)?;
     match kind.find(tx, &ask.id)? {
         Some(row) if won => Ok(row),
         row => Err(refusal(kind, &ask.id, ask.fence, row.as_ref(), tx.now()).into()),

@@ -199,6 +199,8 @@ fn look(path: &Path, newest: usize, alone: bool) -> Result<(), OpenError> {
     let look = || -> Result<(), Trouble> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let conn = Connection::open_with_flags(uri(path, alone), flags)?;
+        // Whoever holds it is waited for by `open`, when the services listen.
+        conn.busy_timeout(Duration::ZERO)?;
         Ok(schema::refuse_newer(&conn, newest)?)
     };
     match look() {

@@ -31,7 +31,14 @@ const SERVICES: &[(&str, &[&str])] = &[
             include_str!("sql/tasks.sql"),
         ],
     ),
-    ("vision-capture", &[include_str!("sql/frames.sql")]),
+    (
+        "vision-capture",
+        &[
+            include_str!("sql/frames.sql"),
+            include_str!("sql/privacy.sql"),
+        ],
+    ),
+    ("perception", &[include_str!("sql/consents.sql")]),
 ];
 
 /// Why the schema cannot be brought to a number.

@@ -2,7 +2,7 @@
 //! is safe runs once. The plan is on disk before its first step, so that a turn that is interrupted
 //! goes on with the same operations instead of asking the model for others.
 
-mod model;
+pub(in crate::reference) mod model;
 mod plan;
 pub(in crate::reference) mod proposal;
 

@@ -13,7 +13,6 @@ use crate::reference::service::Service;
 pub(super) async fn ask(svc: &Service, turn: &Turn) -> Result<Value, Failure> {
     let config = svc.config();
     let detail = &turn.detail;
-    let timeout = Duration::from_millis(config.backends.models.timeout_ms);
     let outbound = Outbound {
         url: format!("{}/chat", config.backends.models.url.trim_end_matches('/')),
         operation_id: turn.operation_id.clone(),
@@ -26,20 +25,29 @@ pub(super) async fn ask(svc: &Service, turn: &Turn) -> Result<Value, Failure> {
             "session_id": detail.session_id,
             "input_text": detail.input_text,
         }),
-        timeout,
+        timeout: Duration::from_millis(config.backends.models.timeout_ms),
     };
+    let answer = insist(svc, &outbound, turn.resumed).await;
+    answer.map_err(|why| unavailable(format!("the model backend did not answer: {why}")))
+}
+
+/// What the model answers; why not, when it does not. Only a resumed call is repeated.
+pub(in crate::reference) async fn insist(
+    svc: &Service,
+    outbound: &Outbound,
+    resumed: bool,
+) -> Result<Value, String> {
+    let config = svc.config();
     let retry = Duration::from_millis(config.operations.retry_ms);
     let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
     loop {
-        let why = match outbound.send(&svc.http, timeout).await {
+        let why = match outbound.send(&svc.http, outbound.timeout).await {
             Sent::Answered(200, answer) => return Ok(answer),
             Sent::Answered(status, _) => format!("status {status}"),
             Sent::NotSent(why) | Sent::InDoubt(why) => why,
         };
-        if !turn.resumed || Instant::now() + retry >= give_up {
-            return Err(unavailable(format!(
-                "the model backend did not answer: {why}"
-            )));
+        if !resumed || Instant::now() + retry >= give_up {
+            return Err(why);
         }
         tokio::time::sleep(retry).await;
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::chaos::approvals;
 use crate::checks::Undecided;
+use crate::checks::bench;
 use crate::contract::routes::Route;
 use crate::target::{Ask, Client, Exchange};
 
@@ -33,18 +34,20 @@ fn concrete(route: &Route, things: &Things) -> Option<String> {
         "/v3/actions/{id}" => format!("/v3/actions/{action}"),
         "/recall/{id}" => format!("/recall/{memory}"),
         "/tasks/{id}" => format!("/tasks/{task}"),
+        "/v1/perception/consent/{id}" => format!("/v1/perception/consent/{session}"),
         _ if route.method != "GET" || path.contains('{') => return None,
         path => path.to_owned(),
     })
 }
 
 /// The body of a route that has one and changes nothing.
-fn body(route: &Route) -> Option<Value> {
+fn body(route: &Route, things: &Things) -> Option<Value> {
     let path = route.path.as_str();
     Some(match path {
         "/chat" => json!({"input_text": "hello"}),
         "/select" => json!({"task": "chat"}),
         "/run" => json!({"operation_id": "op_roles", "tool_name": "file.read"}),
+        "/v1/perception/analyze" => json!({"session_id": things.session, "data": "AAECAw=="}),
         _ => return None,
     })
 }
@@ -52,7 +55,7 @@ fn body(route: &Route) -> Option<Value> {
 /// A request of a route.
 pub(super) fn ask(route: &Route, things: &Things) -> Option<Ask> {
     if route.method == "POST" {
-        return Some(Ask::post(&route.service, &route.path, body(route)?));
+        return Some(Ask::post(&route.service, &route.path, body(route, things)?));
     }
     let path = concrete(route, things)?;
     Some(Ask::get(&route.service, &path))
@@ -60,7 +63,7 @@ pub(super) fn ask(route: &Route, things: &Things) -> Option<Ask> {
 
 /// Whether a route hands a question on to a backend: the backend is called, and no table changes.
 pub(super) fn hands_on(route: &Route) -> bool {
-    ["/chat", "/run"].contains(&route.path.as_str())
+    ["/chat", "/run", "/v1/perception/analyze"].contains(&route.path.as_str())
 }
 
 impl Things {
@@ -77,6 +80,10 @@ impl Things {
             client.send(Ask::post("memory-engine", "/store", fact)),
             client.send(Ask::post("eva-os", "/tasks", json!({"name": "tea"}))),
         );
+        for step in bench::CONSENTING {
+            client.send(bench::consent(step, &session)).await;
+        }
+        client.send(bench::privacy("enable", &session)).await;
         Ok(Self {
             session,
             action: id(&action, &action.answered()["action"]["action_id"])?,

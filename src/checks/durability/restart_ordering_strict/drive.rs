@@ -182,6 +182,9 @@ impl Script {
                 self.kill_unless_killed(style, lane).await?;
                 self.restart(cx, lane).await?;
                 self.look(lane, Some(lane.kills.len() - 1)).await;
+                // Of each process a task, so that clocks and order differ.
+                let next = self.next(Deed::CreateTask, lane.ops.len());
+                self.send(next, lane).await;
             }
             let lost = |op: &&Op| op.returned_us.is_some() && !op.acknowledged();
             if lane.ops.iter().filter(lost).count() > LOST {
@@ -376,9 +379,15 @@ impl Script {
             op: lane.ops.len(),
             signal_us,
             ready_us: None,
-            offset_ms: self.rng.random_range(-OFFSET_MS..=OFFSET_MS),
+            offset_ms: self.offset_ms(lane.kills.len()),
         });
         Ok(())
+    }
+
+    /// How far the next process's clock is off: ahead and behind by turns.
+    fn offset_ms(&mut self, kills: usize) -> i64 {
+        let off = self.rng.random_range(OFFSET_MS / 2..=OFFSET_MS);
+        if kills.is_multiple_of(2) { off } else { -off }
     }
 
     /// Kills after the operation that was just acknowledged.
