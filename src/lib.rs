@@ -16,3 +16,4 @@ pub mod reference;
 pub mod report;
 pub mod runner;
 pub mod target;
+pub mod verdict;

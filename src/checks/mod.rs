@@ -20,5 +20,5 @@ pub use crate::chaos::Judgement;
 pub use crate::chaos::site::Span;
 pub(crate) use cx::cancelled;
 pub use cx::{Cancel, Cx, CxParts, Undecided};
-pub use registry::{CHECKS, Check, Ran, find};
+pub use registry::{CHECKS, Check, Ran, find, stopped};
 pub use sent::Sent;

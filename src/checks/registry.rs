@@ -16,7 +16,7 @@ use crate::chaos::Judgement;
 use crate::target::Incident;
 
 /// The version of [`Recorded`].
-const RECORD_VERSION: u32 = 1;
+const RECORD_VERSION: u32 = 2;
 /// Why a drive ended early when the whole run was to end.
 pub(crate) const INTERRUPTED: &str = "interrupted";
 
@@ -84,8 +84,20 @@ impl Check {
 struct Recorded<E> {
     version: u32,
     gate: String,
+    /// Why the drive stopped early, if it did: no judge may take what is there for all there is.
+    stopped: Option<String>,
     incidents: Vec<Incident>,
     seen: E,
+}
+
+/// Why the drive of this stored evidence stopped early, if it did.
+///
+/// # Errors
+/// When this is no evidence file of this version.
+pub fn stopped(evidence: &Value) -> Result<Option<String>, String> {
+    let recorded: Recorded<serde::de::IgnoredAny> = serde_path_to_error::deserialize(evidence)
+        .map_err(|error| format!("this is no evidence: {error}"))?;
+    Ok(recorded.stopped)
 }
 
 /// One row of [`CHECKS`]: the gate's name, its file and its module.
@@ -343,6 +355,7 @@ fn ran<E: Serialize>(gate: &str, cx: &Cx, seen: E, undecided: Option<String>) ->
     let recorded = Recorded {
         version: RECORD_VERSION,
         gate: gate.to_owned(),
+        stopped: undecided.clone(),
         incidents: cx.incidents(),
         seen,
     };

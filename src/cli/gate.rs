@@ -4,14 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ed25519_dalek::SigningKey;
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stop};
 use super::settings::{Chosen, Harness};
-use super::{GatesFolder, Pick, block_on, interrupt, lines, matrix, places, screen};
+use super::{GatesFolder, Pick, block_on, interrupt, key, lines, matrix, places, screen};
 use crate::base::Seed;
+use crate::base::files::write_atomically;
+use crate::base::json::sha256_hex;
 use crate::model::{Model, Plan, Ruling, Status};
-use crate::report::{self, Context, GateReport, GitPart, ProofUsed, REPORT_FILE};
+use crate::report::{self, ATTESTATION_FILE, Context, GateReport, GitPart, ProofUsed, REPORT_FILE};
 use crate::runner::{self, Row, RunEvent, RunOptions, RunOutcome};
 use crate::target::tools;
 
@@ -39,6 +42,9 @@ pub(super) struct Arguments {
     /// The kill matrix that shows that the gates can fail
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+    /// Sign the report with this private key (gate.key of `key new`)
+    #[arg(long, value_name = "FILE", env = "SONIA_GATE_SIGN_KEY")]
+    sign_key: Option<PathBuf>,
     #[command(flatten)]
     gates_folder: GatesFolder,
     /// Show where the time went
@@ -58,6 +64,8 @@ struct Run<'a> {
     options: RunOptions,
     proof: ProofUsed,
     source_digest: String,
+    /// Signs the report.
+    key: Option<SigningKey>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
@@ -131,6 +139,7 @@ impl<'a> Run<'a> {
             options,
             proof,
             source_digest,
+            key: arguments.sign_key.as_deref().map(key::read).transpose()?,
         })
     }
 
@@ -161,6 +170,7 @@ impl<'a> Run<'a> {
             outcome.elapsed,
         );
         self.write(&written)?;
+        self.attest(&written)?;
         self.close(&outcome, &ruling);
         Ok(lines::exit(&ruling))
     }
@@ -187,6 +197,25 @@ impl<'a> Run<'a> {
     fn write(&self, report: &GateReport) -> Result<(), Stop> {
         let path = self.out.join(REPORT_FILE);
         report::write_json(&path, report).map_err(|error| places::unwritable(&path, &error))
+    }
+
+    /// Signs the report, or takes away the signature of an older one. What was made wrong on purpose
+    /// is never signed.
+    fn attest(&self, report: &GateReport) -> Result<(), Stop> {
+        let path = self.out.join(ATTESTATION_FILE);
+        let unwritable = |error: &std::io::Error| places::unwritable(&path, error);
+        let Some(key) = self.key.as_ref().filter(|_| !report.target.mutated) else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(unwritable(&error))
+                }
+                _ => Ok(()),
+            };
+        };
+        let bytes = fs::read(self.out.join(REPORT_FILE)).map_err(|error| unwritable(&error))?;
+        let signed = report::attestation(report, &sha256_hex(&bytes), key);
+        let signed = signed.map_err(|error| unwritable(&std::io::Error::other(error)))?;
+        write_atomically(&path, signed.as_bytes()).map_err(|error| unwritable(&error))
     }
 
     /// Everything after the last gate: failures again, what to do, the summary, the verdict.

@@ -3,11 +3,13 @@
 
 mod bundle;
 mod chaos;
+mod compare;
 mod exit;
 mod explain;
 mod gate;
 mod incident;
 mod interrupt;
+mod key;
 mod lines;
 mod list;
 mod matrix;
@@ -16,6 +18,7 @@ mod prove;
 mod screen;
 mod serve;
 mod settings;
+mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -55,6 +58,12 @@ enum Command {
     Explain(explain::Arguments),
     /// Show that the gates can fail: run every mutant against them
     Prove(prove::Arguments),
+    /// Read a release as an adversary's: may it be promoted?
+    Verdict(verdict::Arguments),
+    /// Compare two reports
+    Compare(compare::Arguments),
+    /// Make a pair of keys for signing reports
+    Key(key::Arguments),
     /// Make an incident bundle of a data directory, or verify one
     Bundle(bundle::Arguments),
     /// Run a chaos drill
@@ -152,6 +161,9 @@ fn run() -> Exit {
         Command::List(arguments) => list::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
+        Command::Verdict(arguments) => verdict::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::Bundle(arguments) => bundle::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Serve(arguments) => return serve::run(&arguments).unwrap_or_else(Stop::say),

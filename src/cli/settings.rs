@@ -22,6 +22,9 @@ pub(super) struct Harness {
     /// Targets by name.
     #[serde(default)]
     targets: BTreeMap<String, NamedTarget>,
+    /// Public keys whose signature on a report counts: PEM files or verifier keys.
+    #[serde(default)]
+    pub(super) trusted_keys: Vec<String>,
 }
 
 /// A target that runs elsewhere.

@@ -38,6 +38,7 @@ pub struct Context {
 
 /// What is known of the proof.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProofUsed {
     /// SHA-256 of the kill matrix, when one was accepted.
     pub matrix_sha256: Option<String>,
@@ -50,6 +51,7 @@ pub struct ProofUsed {
 
 /// The file's content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GateReport {
     /// `14.0`.
     pub schema_version: String,
@@ -93,6 +95,7 @@ pub struct GateReport {
 
 /// The counts of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SummaryPart {
     /// PASS.
     pub pass: usize,
@@ -124,6 +127,7 @@ pub struct SummaryPart {
 
 /// A gate of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GatePart {
     /// The gate's name.
     pub name: String,
@@ -157,6 +161,7 @@ pub struct GatePart {
 
 /// One drive of a gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AttemptPart {
     /// Its seed, as a decimal text.
     pub seed: String,
@@ -170,6 +175,7 @@ pub struct AttemptPart {
 
 /// A file of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EvidencePart {
     /// Relative to the report.
     pub path: String,
@@ -179,6 +185,7 @@ pub struct EvidencePart {
 
 /// What was judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TargetPart {
     /// Its name.
     pub name: String,
@@ -192,6 +199,7 @@ pub struct TargetPart {
 
 /// Where a working tree stood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GitPart {
     /// The commit.
     pub commit: String,
@@ -257,7 +265,9 @@ pub fn report(
 }
 
 impl SummaryPart {
-    fn of(ruling: &Ruling) -> Self {
+    /// The counts of a ruling.
+    #[must_use]
+    pub fn of(ruling: &Ruling) -> Self {
         let (all, floor, delta) = (
             ruling.summary.all,
             ruling.summary.floor,

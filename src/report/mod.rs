@@ -3,10 +3,17 @@
 //! What is written has types of its own here, with versions: a working type may change its shape,
 //! a file that somebody reads must not.
 
+mod attestation;
 mod gate_report;
 mod kill_matrix;
 
-pub use gate_report::{Context, GateReport, GitPart, ProofUsed, REPORT_FILE, report};
+pub use attestation::{
+    ATTESTATION_FILE, PAYLOAD_TYPE, STATEMENT_TYPE, SUMMARY, TEST_RESULT, attestation, statements,
+};
+pub use gate_report::{
+    Context, EvidencePart, GatePart, GateReport, GitPart, ProofUsed, REPORT_FILE, SummaryPart,
+    report,
+};
 pub use kill_matrix::{KillMatrix, MATRIX_FILE, MatrixError};
 
 use std::io;

@@ -34,6 +34,11 @@ pub fn in_check() -> bool {
     IN_CHECK.try_with(|()| ()).is_ok()
 }
 
+/// Runs a judge as a part of a check.
+pub(super) fn as_in_check<T>(judge: impl FnOnce() -> T) -> T {
+    IN_CHECK.sync_scope((), judge)
+}
+
 /// What every drive of a run has in common.
 #[derive(Clone, Debug)]
 pub(super) struct Driver {
@@ -253,8 +258,7 @@ async fn judged(
     minimum: &std::collections::BTreeMap<String, u64>,
 ) -> Decision {
     let evidence = ran.evidence.clone();
-    let judging =
-        tokio::task::spawn_blocking(move || IN_CHECK.sync_scope((), || check.judge(&evidence)));
+    let judging = tokio::task::spawn_blocking(move || as_in_check(|| check.judge(&evidence)));
     let stopped = ran.undecided.clone();
     match tokio::time::timeout(JUDGE_DEADLINE, judging).await {
         Ok(Ok(Ok(judgement))) => Decision::on(judgement, stopped, minimum),

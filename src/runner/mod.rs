@@ -4,6 +4,7 @@
 //! is the same drive, once for each gate on the clean target and once for each pair of a mutant and a
 //! gate.
 
+mod again;
 mod decide;
 mod drive;
 mod event;
@@ -13,6 +14,7 @@ mod prove;
 mod run;
 
 pub use crate::checks::Cancel;
+pub use again::judged_again;
 pub use drive::in_check;
 pub use event::{Attempt, EvidenceFile, Row, RunEvent};
 pub use phases::Phases;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use crate::base::json::sha256_hex;
-use crate::report::{GateReport, KillMatrix, MATRIX_FILE, REPORT_FILE};
+use crate::report::{ATTESTATION_FILE, GateReport, KillMatrix, MATRIX_FILE, REPORT_FILE};
 
 /// A file's content, and the digest of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Dossier {
     pub report: Result<Sealed<GateReport>, String>,
     /// The kill matrix.
     pub matrix: Result<Sealed<KillMatrix>, String>,
+    /// The attestation; none when there is no such file.
+    pub attestation: Result<Option<Vec<u8>>, String>,
     /// Every file under `evidence/`, by its path relative to the folder, with forward slashes.
     pub evidence: Result<BTreeMap<String, Kept>, String>,
 }
@@ -47,6 +50,11 @@ impl Dossier {
         Self {
             report: sealed(&folder.join(REPORT_FILE)),
             matrix: sealed(&folder.join(MATRIX_FILE)),
+            attestation: match fs::read(folder.join(ATTESTATION_FILE)) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(format!("{ATTESTATION_FILE}: {error}")),
+            },
             evidence: walked.map(|()| evidence),
         }
     }

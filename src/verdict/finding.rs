@@ -39,6 +39,8 @@ pub enum Kind {
     Age,
     /// The kill matrix is missing, another one, of other sources or incomplete.
     Proof,
+    /// No trusted key signed what the report says.
+    Signature,
     /// A gate fails.
     Fail,
     /// A gate could not be decided, or did not run.
@@ -63,6 +65,7 @@ impl Kind {
             Self::Source => "source",
             Self::Age => "age",
             Self::Proof => "proof",
+            Self::Signature => "signature",
             Self::Fail => "fail",
             Self::Undecided => "undecided",
             Self::Unproven => "unproven",

@@ -138,8 +138,17 @@ mod tests {
     #[test]
     fn a_gate_that_is_not_pass_or_not_there_breaks_its_invariant() {
         let plan = plan();
-        for (gate, broken) in [("approval-race-safe", 3), ("tls-config", 6), ("file-exists", 5)] {
-            for status in [Some(Status::Fail), Some(Status::Unknown), Some(Status::Skip), None] {
+        for (gate, broken) in [
+            ("approval-race-safe", 3),
+            ("tls-config", 6),
+            ("file-exists", 5),
+        ] {
+            for status in [
+                Some(Status::Fail),
+                Some(Status::Unknown),
+                Some(Status::Skip),
+                None,
+            ] {
                 let mut all: BTreeMap<&str, Status> = plan
                     .gates
                     .iter()

@@ -9,6 +9,9 @@ mod dossier;
 mod finding;
 mod invariants;
 mod rows;
+mod signed;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use compare::{Change, Comparison, compare};

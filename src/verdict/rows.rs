@@ -36,7 +36,12 @@ pub(super) fn against_the_plan(report: &GateReport, plan: &Plan, found: &mut Vec
     }
     let order = |names: Vec<&str>| names.join(" ");
     let got = order(report.gates.iter().map(|row| row.name.as_str()).collect());
-    let expected = order(plan.gates.iter().map(|gate| gate.spec.name.as_str()).collect());
+    let expected = order(
+        plan.gates
+            .iter()
+            .map(|gate| gate.spec.name.as_str())
+            .collect(),
+    );
     if seen.len() == plan.gates.len() && got != expected {
         say("the rows are not in the order of the release".to_owned());
     }
@@ -51,9 +56,21 @@ fn differences(row: &GatePart, gate: &PlannedGate) -> Vec<String> {
         }
     };
     differ("the id", row.id.clone(), gate.spec.full_id());
-    differ("the class", format!("{:?}", row.class), format!("{:?}", gate.class));
-    differ("the epic", format!("`{}`", row.epic), format!("`{}`", gate.epic));
-    differ("the minimum", shown(&row.minimum), shown(&gate.spec.exercised));
+    differ(
+        "the class",
+        format!("{:?}", row.class),
+        format!("{:?}", gate.class),
+    );
+    differ(
+        "the epic",
+        format!("`{}`", row.epic),
+        format!("`{}`", gate.epic),
+    );
+    differ(
+        "the minimum",
+        shown(&row.minimum),
+        shown(&gate.spec.exercised),
+    );
     differ(
         "the list of mutants",
         row.mutants.join(" "),
@@ -84,11 +101,18 @@ pub(super) fn against_themselves(report: &GateReport, found: &mut Vec<Finding>) 
         if row.status == Status::Fail && row.violations.is_empty() {
             say("FAIL without a violation".to_owned());
         }
-        if row.attempts.last().is_some_and(|last| last.status != row.status) {
+        if row
+            .attempts
+            .last()
+            .is_some_and(|last| last.status != row.status)
+        {
             say("the last attempt has another status".to_owned());
         }
         let earlier = row.attempts.iter().rev().skip(1);
-        if earlier.clone().any(|attempt| attempt.status != Status::Unknown) {
+        if earlier
+            .clone()
+            .any(|attempt| attempt.status != Status::Unknown)
+        {
             say("it was driven again after it was decided".to_owned());
         }
         if let Ok(seed) = &seed {
@@ -112,7 +136,9 @@ pub(super) fn against_themselves(report: &GateReport, found: &mut Vec<Finding>) 
 fn passed(row: &GatePart, say: &mut impl FnMut(String)) {
     if !row.violations.is_empty() || !row.undecided.is_empty() {
         let (wrong, open) = (row.violations.len(), row.undecided.len());
-        say(format!("PASS with {wrong} violations and {open} open questions"));
+        say(format!(
+            "PASS with {wrong} violations and {open} open questions"
+        ));
     }
     if row.attempts.is_empty() {
         say("PASS without a drive".to_owned());
@@ -120,7 +146,9 @@ fn passed(row: &GatePart, say: &mut impl FnMut(String)) {
     for (name, least) in &row.minimum {
         let got = row.exercised.get(name).copied().unwrap_or(0);
         if got < *least {
-            say(format!("PASS with {name} exercised {got}, expected {least}"));
+            say(format!(
+                "PASS with {name} exercised {got}, expected {least}"
+            ));
         }
     }
     let own = format!("evidence/{}/{EVIDENCE_FILE}", row.name);
@@ -141,7 +169,10 @@ pub(super) fn evidence(
         let own = format!("evidence/{}/", row.name);
         for file in &row.evidence {
             if !file.path.starts_with(&own) {
-                say(format!("{} names {}, which is not its own", row.name, file.path));
+                say(format!(
+                    "{} names {}, which is not its own",
+                    row.name, file.path
+                ));
             }
             if !named.insert(file.path.as_str()) {
                 say(format!("{} is named twice", file.path));

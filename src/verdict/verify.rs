@@ -1,0 +1,317 @@
+//! The reading itself: a folder, the gate model and what the reader trusts, and what stands against
+//! a promotion. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
+
+use super::dossier::{Dossier, Sealed};
+use super::finding::{Finding, Kind};
+use super::invariants::{INVARIANTS, InvariantState};
+use super::{rows, signed};
+use crate::model::{Facts, Model, NULL_TARGETS, Plan, Ruling, Selection, Status, Verdict};
+use crate::report::{GateReport, KillMatrix};
+
+/// How far ahead of the reader's a report's clock may be.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
+
+/// What the reader believes without the files.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// The digest of the sources that are to be promoted.
+    pub source_digest: String,
+    /// Whose signature counts.
+    pub keys: Vec<VerifyingKey>,
+    /// What time it is.
+    pub now: Timestamp,
+    /// How old a report may be.
+    pub max_age: Option<Duration>,
+    /// Whether all evidence is judged again.
+    pub rederive: bool,
+}
+
+/// What a reading came to.
+#[derive(Clone, Debug)]
+pub struct Promotion {
+    /// PROMOTE, or HOLD.
+    pub verdict: Verdict,
+    /// The release, as the report names it.
+    pub release: Option<String>,
+    /// The counts, counted again.
+    pub ruling: Option<Ruling>,
+    /// Everything that stands against a promotion.
+    pub findings: Vec<Finding>,
+    /// The invariants of the scope lock.
+    pub invariants: Vec<InvariantState>,
+    /// How many gates were judged again from their evidence.
+    pub rederived: usize,
+}
+
+/// Reads a release as an adversary's.
+#[must_use]
+pub fn verify(dossier: &Dossier, model: &Model, trust: &Trust) -> Promotion {
+    let mut held = Promotion {
+        verdict: Verdict::Hold,
+        release: None,
+        ruling: None,
+        findings: Vec::new(),
+        invariants: Vec::new(),
+        rederived: 0,
+    };
+    let sealed = match &dossier.report {
+        Ok(sealed) => sealed,
+        Err(why) => {
+            held.findings.push(Finding::new(Kind::Unreadable, why));
+            return held;
+        }
+    };
+    let report = &sealed.value;
+    held.release = Some(report.release.clone());
+    let plan = match model.plan(&report.release, &Selection::default()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            held.findings
+                .push(Finding::new(Kind::Schema, error.to_string()));
+            return held;
+        }
+    };
+    let found = &mut held.findings;
+    head(report, &plan, trust, found);
+    signed::check(&dossier.attestation, sealed, &trust.keys, found);
+    rows::against_the_plan(report, &plan, found);
+    rows::against_themselves(report, found);
+    match &dossier.evidence {
+        Err(why) => found.push(Finding::new(Kind::Evidence, why)),
+        Ok(kept) => {
+            rows::evidence(report, kept, found);
+            if trust.rederive {
+                held.rederived = rows::rederived(report, &plan, kept, found);
+            }
+        }
+    }
+    let unproven = proof(report, &dossier.matrix, &plan, trust, found);
+    let ruling = ruled(report, &plan, unproven);
+    counts(report, &ruling, found);
+    statuses(&ruling, found);
+    let by_name: BTreeMap<&str, Status> = report
+        .gates
+        .iter()
+        .map(|row| (row.name.as_str(), row.status))
+        .collect();
+    held.invariants = INVARIANTS
+        .iter()
+        .map(|one| one.state(&plan, &by_name))
+        .collect();
+    let green = ruling.verdict == Verdict::Promote && held.findings.is_empty();
+    if green && held.invariants.iter().all(|one| one.holds) {
+        held.verdict = Verdict::Promote;
+    }
+    held.ruling = Some(ruling);
+    held.findings.sort();
+    held
+}
+
+/// Schema, version, sources, age, and how the run went.
+fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding>) {
+    let mut say = |kind, text: String| found.push(Finding::new(kind, text));
+    for (what, got, expected) in [
+        (
+            "schema_version",
+            &report.schema_version,
+            &plan.release.schema,
+        ),
+        ("version", &report.version, &plan.release.version),
+    ] {
+        if got != expected {
+            say(
+                Kind::Schema,
+                format!("{what} is {got}, expected {expected}"),
+            );
+        }
+    }
+    if report.source_digest != trust.source_digest {
+        let (got, expected) = (&report.source_digest, &trust.source_digest);
+        say(
+            Kind::Source,
+            format!("the report is of the sources {got}, expected {expected}"),
+        );
+    }
+    match &report.git {
+        None => say(Kind::Source, "no commit is named".to_owned()),
+        Some(git) if git.dirty => say(
+            Kind::Source,
+            format!("the sources were not those of commit {}", git.commit),
+        ),
+        Some(_) => {}
+    }
+    if report.target.mutated {
+        let text = format!(
+            "the target {} was made wrong on purpose",
+            report.target.name
+        );
+        say(Kind::Run, text);
+    }
+    if report.target.url.is_none() && report.target.binary_sha256.is_none() {
+        say(Kind::Run, "no binary is named".to_owned());
+    }
+    if report.interrupted {
+        say(Kind::Run, "the run was interrupted".to_owned());
+    }
+    let age = trust.now.duration_since(report.timestamp);
+    if age < -jiff::SignedDuration::try_from(CLOCKS_APART).unwrap_or_default() {
+        say(
+            Kind::Age,
+            format!("the report is of a time to come: {}", report.timestamp),
+        );
+    }
+    let oldest = trust.max_age.and_then(|age| age.try_into().ok());
+    if oldest.is_some_and(|oldest: jiff::SignedDuration| age > oldest) {
+        let text = format!("the report is {} s old", age.as_secs());
+        say(Kind::Age, text);
+    }
+}
+
+/// The proof, recounted; gates that it does not prove.
+fn proof(
+    report: &GateReport,
+    matrix: &Result<Sealed<KillMatrix>, String>,
+    plan: &Plan,
+    trust: &Trust,
+    found: &mut Vec<Finding>,
+) -> Vec<String> {
+    let mut say = |text: String| found.push(Finding::new(Kind::Proof, text));
+    let Sealed {
+        value: matrix,
+        sha256,
+    } = match matrix {
+        Ok(matrix) => matrix,
+        Err(why) => {
+            say(why.clone());
+            return plan
+                .gates
+                .iter()
+                .map(|gate| gate.spec.name.clone())
+                .collect();
+        }
+    };
+    match &report.proof.matrix_sha256 {
+        Some(named) if named == sha256 => {}
+        Some(named) => say(format!(
+            "the matrix has the digest {sha256}, expected {named}"
+        )),
+        None => say("the report rests on no matrix".to_owned()),
+    }
+    if matrix.release != plan.release.name {
+        say(format!("the matrix is of {}", matrix.release));
+    }
+    if matrix.proof_digest != trust.source_digest {
+        let (got, expected) = (&matrix.proof_digest, &trust.source_digest);
+        say(format!(
+            "the matrix is of the sources {got}, expected {expected}"
+        ));
+    }
+    for gate in &plan.gates {
+        for name in &gate.spec.mutants {
+            if let Some(why) = not_killed(matrix, &gate.spec.name, name) {
+                say(format!("{name} of {} {why}", gate.spec.name));
+            }
+        }
+    }
+    for mutant in &matrix.mutants {
+        let named = |gate: &String| {
+            mutant.must.contains(gate) || mutant.may.iter().any(|may| may.gate == *gate)
+        };
+        let failed = mutant
+            .results
+            .iter()
+            .filter(|(_, status)| **status == Status::Fail);
+        for (gate, _) in failed.filter(|(gate, _)| !named(gate)) {
+            say(format!(
+                "{gate} fails under {}, which does not name it",
+                mutant.name
+            ));
+        }
+    }
+    for name in NULL_TARGETS {
+        match matrix.null_targets.iter().find(|null| null.name == name) {
+            None => say(format!("the null target {name} was not run")),
+            Some(null) => {
+                for gate in &null.passed {
+                    say(format!("{gate} passes on the null target {name}"));
+                }
+            }
+        }
+    }
+    matrix.unproven(plan)
+}
+
+/// Why a mutant of a gate's row does not prove it.
+fn not_killed(matrix: &KillMatrix, gate: &str, name: &str) -> Option<String> {
+    let Some(mutant) = matrix.mutants.iter().find(|mutant| mutant.name == name) else {
+        return Some("is not in the matrix".to_owned());
+    };
+    if !mutant.must.iter().any(|must| must == gate) {
+        return Some("does not have to fail there".to_owned());
+    }
+    match mutant.results.get(gate) {
+        Some(Status::Fail) => None,
+        Some(status) => Some(format!("came to {status}, expected FAIL")),
+        None => Some("was not run".to_owned()),
+    }
+}
+
+/// The ruling on the rows, by the rule of the run.
+fn ruled(report: &GateReport, plan: &Plan, unproven: Vec<String>) -> Ruling {
+    let facts = Facts {
+        rows: report
+            .gates
+            .iter()
+            .map(|row| (row.name.as_str(), row.class, row.status))
+            .collect(),
+        expected: (plan.release.floor, plan.release.delta),
+        whole: true,
+        mutated: report.target.mutated,
+        interrupted: report.interrupted,
+        unproven,
+    };
+    facts.rule()
+}
+
+/// What the report says of its rows, against what they give.
+fn counts(report: &GateReport, ruling: &Ruling, found: &mut Vec<Finding>) {
+    let mut differ = |what: &str, got: String, expected: String| {
+        if got != expected {
+            let text = format!("{what}: the report says {got}, its rows give {expected}");
+            found.push(Finding::new(Kind::Counts, text));
+        }
+    };
+    let (said, counted) = (&report.summary, crate::report::SummaryPart::of(ruling));
+    differ("summary", format!("{said:?}"), format!("{counted:?}"));
+    differ(
+        "verdict",
+        report.verdict.to_string(),
+        ruling.verdict.to_string(),
+    );
+    for (what, got, expected) in [
+        ("blockers", &report.blockers, &ruling.blockers),
+        ("undecided", &report.undecided, &ruling.undecided),
+        ("unproven", &report.unproven, &ruling.unproven),
+        ("remarks", &report.remarks, &ruling.remarks),
+    ] {
+        differ(what, got.join(" "), expected.join(" "));
+    }
+}
+
+/// Every gate that is not green, once.
+fn statuses(ruling: &Ruling, found: &mut Vec<Finding>) {
+    let lists = [
+        (Kind::Fail, &ruling.blockers),
+        (Kind::Undecided, &ruling.undecided),
+        (Kind::Unproven, &ruling.unproven),
+    ];
+    for (kind, gates) in lists {
+        found.extend(gates.iter().map(|gate| Finding::new(kind, gate)));
+    }
+}
