@@ -286,7 +286,7 @@ fn a_count_or_a_verdict_that_the_rows_do_not_give_is_named() {
     });
     held(&failed, Kind::Counts, "verdict: the report says PROMOTE");
     held(&failed, Kind::Counts, "summary");
-    held(&failed, Kind::Fail, "session-restore");
+    held(&failed, Kind::Fail, "wal-mode");
     assert!(!failed.invariants[0].holds);
     for status in ["UNKNOWN", "SKIP"] {
         let open = of_report(|report| report["gates"][70]["status"] = json!(status));
@@ -553,7 +553,7 @@ fn a_comparison_names_what_broke_and_what_was_mended() {
     other.unproven = vec!["wal-mode".to_owned()];
     let gone = other.gates.remove(9).name;
     let compared = compare(&one, &other);
-    assert_eq!(compared.regressions[0].gate, "session-restore");
+    assert_eq!(compared.regressions[0].gate, "wal-mode");
     assert_eq!(
         (compared.gone, compared.newly_unproven),
         (vec![gone.clone()], other.unproven.clone())
