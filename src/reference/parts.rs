@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
 use super::bundle::{BundleRule, Signed};
@@ -24,6 +25,8 @@ use super::slo::feed::{Samples, Step};
 use super::slo::machine;
 use super::store::{CommitFirst, GroupEnd};
 use super::time::{Clock, SystemClock, Timestamp};
+use super::web::cors::{self, CorsRule};
+use super::web::tls::{self, LoadTls};
 use super::web::{Call, Reply, Row};
 use super::wiring;
 
@@ -47,6 +50,9 @@ pub type AtStop = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 /// From the key file to who may come in, at start; an error means that nothing starts.
 pub type LoadIdentity =
     Arc<dyn Fn(&Source, Timestamp) -> Result<Identity, IdentityError> + Send + Sync>;
+
+/// From `host:port` to what listens there.
+pub type Bind = fn(String) -> BoxFuture<'static, std::io::Result<TcpListener>>;
 
 /// Everything that may be swapped.
 #[derive(Clone)]
@@ -89,6 +95,12 @@ pub struct Parts {
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
     pub slo_samples: Samples,
+    /// How certificate and key are read.
+    pub load_tls: LoadTls,
+    /// Which origins are let in.
+    pub cors: CorsRule,
+    /// How a service gets its listener.
+    pub bind: Bind,
     /// Overlay over the parsed config.
     pub settings: Settings,
     /// What is put in force when the config file is refused while the process runs.
@@ -129,6 +141,9 @@ impl Default for Parts {
             consent_rule: perception::enough,
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
+            load_tls: Arc::new(tls::load),
+            cors: cors::listed,
+            bind: |address| Box::pin(TcpListener::bind(address)),
             settings: Arc::new(|value| value),
             config_refused: Arc::new(|_| None),
             after_migration: Vec::new(),

@@ -13,8 +13,8 @@ use super::time::Timestamp;
 use super::web::Row;
 use super::{
     actions, audit, confirmations, dead_letters, eva_os, events, memory, model_router, openapi,
-    openclaw, orchestrator, perception, privacy, prune, sessions, slo, status, tasks, tool_service,
-    trace, turns, vision,
+    openclaw, orchestrator, perception, privacy, prune, sessions, slo, status, stream, tasks,
+    tool_service, trace, turns, vision, voice,
 };
 
 /// The services, in the order in which they are bound.
@@ -37,6 +37,8 @@ pub fn routes() -> Vec<Row> {
         status::routes(SERVICES),
         openapi::routes(SERVICES),
         sessions::routes(),
+        stream::routes(),
+        voice::routes(),
         events::routes(),
         slo::routes(),
         audit::routes(),
@@ -156,6 +158,9 @@ mod tests {
                 Twin::None => {}
                 Twin::Deprecated => value["twin"] = json!("deprecated"),
                 Twin::Plain => value["twin"] = json!("plain"),
+            }
+            if row.socket.is_some() {
+                value["websocket"] = json!(true);
             }
             value.to_string()
         };

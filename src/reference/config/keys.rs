@@ -16,6 +16,8 @@ pub struct Config {
     pub services: BTreeMap<String, Address>,
     pub backends: Backends,
     pub auth: Auth,
+    pub tls: TlsKeys,
+    pub cors: Cors,
     pub audit: Audit,
     pub clock: ClockKeys,
     pub rate_limit: RateLimit,
@@ -76,6 +78,20 @@ pub struct Auth {
     pub rotation_window_ms: u64,
     /// How long a request waits for a lock on the identity database.
     pub busy_timeout_ms: u64,
+}
+
+/// Both or none; relative to the config file's folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsKeys {
+    pub cert: Option<String>,
+    pub key: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    pub origins: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,6 +229,8 @@ pub struct Limits {
     pub id_chars: usize,
     pub page_size: u64,
     pub input_chars: usize,
+    /// Of a WebSocket.
+    pub frame_bytes: usize,
 }
 
 /// Service names and their default ports.
@@ -228,6 +246,9 @@ const PORTS: &[(&str, u16)] = &[
     ("tool-service", 7080),
     ("orchestrator", 8000),
 ];
+
+/// Where a console is served while somebody works on it.
+const ORIGINS: [&str; 2] = ["http://127.0.0.1:3000", "http://localhost:3000"];
 
 const RISKS: &[(&str, &str)] = &[
     ("file.read", "safe"),
@@ -277,6 +298,13 @@ impl Default for Config {
                 },
             },
             auth: Auth::default(),
+            tls: TlsKeys {
+                cert: None,
+                key: None,
+            },
+            cors: Cors {
+                origins: ORIGINS.map(str::to_owned).into(),
+            },
             audit: Audit {
                 key_file: None,
                 checkpoint_every: 1000,
@@ -320,6 +348,7 @@ impl Default for Config {
                 id_chars: 128,
                 page_size: 1000,
                 input_chars: 32_768,
+                frame_bytes: 1_048_576,
             },
         }
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::Config;
 use crate::reference::parts::Settings;
 use crate::reference::slo::shedding::KINDS;
+use crate::reference::web::cors::origin;
 
 /// Objects whose keys are data: a given one replaces the default as a whole.
 const GIVEN_AS_A_WHOLE: &[&str] = &["slo.thresholds", "tools.risk"];
@@ -103,6 +104,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             let message = format!("{risk:?} is not one of safe, guarded, blocked");
             return Err(complaint(format!("tools.risk.{tool}"), message));
         }
+    }
+    for text in &config.cors.origins {
+        origin(text).map_err(|message| complaint("cors.origins", message))?;
     }
     if config.rate_limit.per_second == 0 || config.rate_limit.burst == 0 {
         return Err(complaint(
@@ -256,6 +260,7 @@ mod tests {
                 "slo.thresholds.totl",
             ),
             (json!({"slo": {"shed": ["turns"]}}), "slo.shed"),
+            (json!({"cors": {"origins": ["*"]}}), "cors.origins"),
             (
                 json!({"tools": {"risk": {"x": "harmless"}}}),
                 "tools.risk.x",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::reference::config::Config;
+use crate::reference::http::Http;
 use crate::reference::outbound::Outbound;
 use crate::reference::tools::{Outcome, Patience};
 
@@ -33,7 +34,7 @@ pub(super) struct Run<'a> {
 /// Runs the tool. After a crash (`resumed`) a backend that does not honour keys is not called again:
 /// the first call may have arrived, and nobody can tell.
 pub(super) async fn run(
-    http: &reqwest::Client,
+    http: &Http,
     config: &Config,
     run: &Run<'_>,
     resumed: bool,
