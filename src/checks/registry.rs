@@ -151,6 +151,26 @@ pub const CHECKS: &[Check] = &[
         super::perception::perception_consent
     ),
     check!(
+        "bind-audit",
+        "src/checks/exposure/bind_audit.rs",
+        super::exposure::bind_audit
+    ),
+    check!(
+        "auth-coverage",
+        "src/checks/auth/auth_coverage.rs",
+        super::auth::auth_coverage
+    ),
+    check!(
+        "tls-config",
+        "src/checks/exposure/tls_config.rs",
+        super::exposure::tls_config
+    ),
+    check!(
+        "cors-env",
+        "src/checks/exposure/cors_env.rs",
+        super::exposure::cors_env
+    ),
+    check!(
         "service-token",
         "src/checks/auth/service_token.rs",
         super::auth::service_token

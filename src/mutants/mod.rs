@@ -9,6 +9,7 @@ mod boot;
 mod bundle;
 mod consent;
 mod durability;
+mod exposure;
 mod fences;
 mod idempotency;
 pub mod levers;
@@ -65,6 +66,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     boot::MUTANTS,
     consent::MUTANTS,
     storms::MUTANTS,
+    exposure::MUTANTS,
     baselines::MUTANTS,
 ];
 

@@ -196,12 +196,11 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let mut parts = parts;
     let hosted = hosted(&options)?;
     let settings = environment::settings(&options.env, parts.settings.clone());
-    let live = LiveConfig::load(&options.config_file, settings).map_err(|error| {
-        ServeError::Config {
+    let live =
+        LiveConfig::load(&options.config_file, settings).map_err(|error| ServeError::Config {
             file: options.config_file.clone(),
             error,
-        }
-    })?;
+        })?;
     let config = live.current();
     parts.clock = Arc::new(Offset {
         clock: parts.clock,
@@ -347,7 +346,9 @@ fn speaks(options: &Options, config: &Config, parts: &Parts) -> Result<Speaks, S
     let (certificate, key) = (file(&config.tls.cert), file(&config.tls.key));
     let tls = (parts.load_tls)(certificate.as_deref(), key.as_deref())?;
     let origins = config.cors.origins.iter().map(|text| origin(text));
-    let origins: Vec<_> = origins.collect::<Result<_, _>>().map_err(ServeError::Origin)?;
+    let origins: Vec<_> = origins
+        .collect::<Result<_, _>>()
+        .map_err(ServeError::Origin)?;
     let cors = (parts.cors)(&origins);
     Ok(Speaks { cors, tls })
 }
@@ -411,11 +412,7 @@ fn open_fronts(
     bound.into_iter().map(open).unzip()
 }
 
-fn listening(
-    services: &Urls,
-    databases: &BTreeMap<String, PathBuf>,
-    identity: &Path,
-) -> Value {
+fn listening(services: &Urls, databases: &BTreeMap<String, PathBuf>, identity: &Path) -> Value {
     let hosted = databases
         .iter()
         .filter(|(name, _)| services.contains_key(name.as_str()));

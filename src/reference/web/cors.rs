@@ -73,9 +73,7 @@ pub fn origin(text: &str) -> Result<HeaderValue, String> {
 /// Whether this is a preflight, and not a request with a method that nobody serves.
 pub(super) fn is_preflight(request: &Request) -> bool {
     let has = |name| request.headers().contains_key(name);
-    request.method() == Method::OPTIONS
-        && has("origin")
-        && has("access-control-request-method")
+    request.method() == Method::OPTIONS && has("origin") && has("access-control-request-method")
 }
 
 #[cfg(test)]
@@ -100,12 +98,23 @@ mod tests {
 
     #[test]
     fn only_an_origin_is_one() {
-        for good in ["http://localhost:3000", "https://ops.example", "http://[::1]:80"] {
+        for good in [
+            "http://localhost:3000",
+            "https://ops.example",
+            "http://[::1]:80",
+        ] {
             assert_eq!(origin(good).unwrap(), good);
         }
         for bad in [
-            "*", "null", "", "ops.example", "https://ops.example/", "https://OPS.example",
-            "https://a@ops.example", "https://ops.example/x", "https://a b",
+            "*",
+            "null",
+            "",
+            "ops.example",
+            "https://ops.example/",
+            "https://OPS.example",
+            "https://a@ops.example",
+            "https://ops.example/x",
+            "https://a b",
         ] {
             assert!(origin(bad).is_err(), "{bad}");
         }

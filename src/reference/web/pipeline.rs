@@ -69,9 +69,7 @@ pub(super) async fn answer(
 }
 
 /// From the request line to a row, or to the answer that there is none.
-async fn look_up<'a>(
-    intake: &Intake<'a>,
-) -> Result<(&'a Row, Arc<Service>, Call, bool), Reply> {
+async fn look_up<'a>(intake: &Intake<'a>) -> Result<(&'a Row, Arc<Service>, Call, bool), Reply> {
     let (head, correlation_id) = (intake.head, intake.correlation_id);
     let refuse = |refusal: Refusal| Err(refusal.reply(correlation_id));
     let target = head

@@ -137,15 +137,12 @@ where
             marked.oneshot(request).await.into_response()
         }
     }));
-    axum::serve(
-        listener,
-        app.into_make_service_with_connect_info::<Peer>(),
-    )
-    .with_graceful_shutdown(async move {
-        // A sender that is gone stops us as well.
-        let _ = stop.wait_for(|stop| *stop).await;
-    })
-    .await
+    axum::serve(listener, app.into_make_service_with_connect_info::<Peer>())
+        .with_graceful_shutdown(async move {
+            // A sender that is gone stops us as well.
+            let _ = stop.wait_for(|stop| *stop).await;
+        })
+        .await
 }
 
 async fn serve(
@@ -157,7 +154,9 @@ async fn serve(
         headers::correlation_id(request.headers()).unwrap_or_else(|| ids::make("req_"));
     let (mut head, body) = request.into_parts();
     let upgrade = match head.headers.contains_key(UPGRADE) {
-        true => WebSocketUpgrade::from_request_parts(&mut head, &()).await.ok(),
+        true => WebSocketUpgrade::from_request_parts(&mut head, &())
+            .await
+            .ok(),
         false => None,
     };
     let upgrades = (correlation_id.as_str(), upgrade.is_some());

@@ -94,7 +94,9 @@ pub(in crate::reference) async fn call(
     let authority = authority.ok_or_else(|| not_sent(&"a URL without an address"))?;
     let name = ServerName::try_from(authority.host().to_owned()).map_err(|e| not_sent(&e))?;
     let address = (authority.host(), authority.port_u16().unwrap_or(443));
-    let stream = TcpStream::connect(address).await.map_err(|e| not_sent(&e))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|e| not_sent(&e))?;
     let connector = TlsConnector::from(Arc::clone(config));
     let stream = connector.connect(name, stream).await;
     let stream = TokioIo::new(stream.map_err(|e| not_sent(&e))?);
