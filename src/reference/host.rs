@@ -245,16 +245,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     (options.lines)(&listening);
     let services = open_all(&shared, &parts, secure, &hosted).await?;
     restore::run(&services, &shared, &config, parts.restore_order).await?;
-    let mut tasks = Vec::from_iter(slo(&services, &shared).await?);
-    for service in &services {
-        if service.audit_broken().is_none() {
-            operations::resume(service, &parts.resumers).await?;
-        }
-        let own = TASKS
-            .iter()
-            .filter(|(name, _)| name.is_empty() || *name == service.name);
-        tasks.extend(own.map(|(_, task)| tokio::spawn(task(service.clone()))));
-    }
+    let tasks = background(&services, &shared, &parts).await?;
     for (front, service) in fronts.iter().zip(services) {
         front.open(service);
     }
@@ -267,6 +258,25 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         servers,
         tasks,
     })
+}
+
+/// Resumes what was pending, and starts what runs beside the requests.
+async fn background(
+    services: &[Arc<Service>],
+    shared: &Shared,
+    parts: &Parts,
+) -> Result<Vec<JoinHandle<()>>, ServeError> {
+    let mut tasks = Vec::from_iter(slo(services, shared).await?);
+    for service in services {
+        if service.audit_broken().is_none() {
+            operations::resume(service, &parts.resumers).await?;
+        }
+        let own = TASKS
+            .iter()
+            .filter(|(name, _)| name.is_empty() || *name == service.name);
+        tasks.extend(own.map(|(_, task)| tokio::spawn(task(service.clone()))));
+    }
+    Ok(tasks)
 }
 
 /// Takes every database of a data directory from v4.7 back to v4.6.
