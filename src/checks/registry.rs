@@ -116,6 +116,11 @@ pub const CHECKS: &[Check] = &[
         super::boot::compile_all
     ),
     check!(
+        "durable-state-tables",
+        "src/checks/durability/durable_state_tables.rs",
+        super::durability::durable_state_tables
+    ),
+    check!(
         "wal-mode",
         "src/checks/durability/wal_mode.rs",
         super::durability::wal_mode
@@ -129,6 +134,11 @@ pub const CHECKS: &[Check] = &[
         "confirmation-restore",
         "src/checks/durability/confirmation_restore.rs",
         super::durability::confirmation_restore
+    ),
+    check!(
+        "outbox-pattern",
+        "src/checks/durability/outbox_pattern.rs",
+        super::durability::outbox_pattern
     ),
     check!(
         "lifespan-wiring",
@@ -221,9 +231,19 @@ pub const CHECKS: &[Check] = &[
         super::durability::approvals_restore
     ),
     check!(
+        "outbox-idempotent",
+        "src/checks/durability/outbox_idempotent.rs",
+        super::durability::outbox_idempotent
+    ),
+    check!(
         "restore-ordering",
         "src/checks/boot/restore_ordering.rs",
         super::boot::restore_ordering
+    ),
+    check!(
+        "migration-integrity",
+        "src/checks/boot/migration_integrity.rs",
+        super::boot::migration_integrity
     ),
     check!(
         "queue-storm",

@@ -13,7 +13,9 @@ mod exposure;
 mod fences;
 mod idempotency;
 pub mod levers;
+mod migrations;
 pub mod nulls;
+mod outbox;
 mod replay;
 mod restart;
 mod slo;
@@ -61,6 +63,8 @@ const SUBJECTS: &[&[Mutant]] = &[
     idempotency::MUTANTS,
     slo::MUTANTS,
     durability::MUTANTS,
+    outbox::MUTANTS,
+    migrations::MUTANTS,
     restart::MUTANTS,
     tasks_routes::MUTANTS,
     boot::MUTANTS,

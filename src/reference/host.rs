@@ -502,6 +502,7 @@ async fn open_all(
         open(Opening {
             path: shared.databases[*name].clone(),
             service: (*name).to_owned(),
+            migrate: parts.migrate,
             after_migration: own.map(|(_, sql)| sql.clone()).collect(),
             busy_timeout: Duration::from_millis(config.store.busy_timeout_ms),
             start_deadline: Duration::from_millis(config.store.start_deadline_ms),

@@ -32,6 +32,7 @@ pub mod openclaw;
 pub mod operations;
 pub mod orchestrator;
 pub mod outbound;
+pub mod outbox;
 pub mod parts;
 pub mod perception;
 pub mod privacy;

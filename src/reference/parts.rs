@@ -18,12 +18,13 @@ use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::orchestrator::{AgentMemory, AgentTools, AtMemoryEngine, ByOpenclaw};
+use super::outbox::{Courier, Insists};
 use super::perception::{self, ConsentRule, ConsentStep};
 use super::restore::{self, RestoreOrder};
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
-use super::store::{CommitFirst, GroupEnd};
+use super::store::{CommitFirst, GroupEnd, Migrate, schema};
 use super::time::{Clock, SystemClock, Timestamp};
 use super::web::cors::{self, CorsRule};
 use super::web::tls::{self, LoadTls};
@@ -107,6 +108,10 @@ pub struct Parts {
     pub config_refused: Refused,
     /// `(service, sql)`, run on that database's writer connection after migration, at every start.
     pub after_migration: Vec<(String, String)>,
+    /// How what turns leave in the memory engine is delivered.
+    pub courier: Arc<dyn Courier>,
+    /// How a database is brought to the newest schema.
+    pub migrate: Migrate,
     /// In which order the stages of the restore run.
     pub restore_order: RestoreOrder,
     /// The route table; a row's handler can be replaced.
@@ -147,6 +152,8 @@ impl Default for Parts {
             settings: Arc::new(|value| value),
             config_refused: Arc::new(|_| None),
             after_migration: Vec::new(),
+            courier: Arc::new(Insists),
+            migrate: schema::up,
             restore_order: restore::one_by_one,
             routes: wiring::routes(),
             resumers: wiring::resumers(),

@@ -28,6 +28,7 @@ pub struct Config {
     pub idempotency: Idempotency,
     pub operations: Operations,
     pub dead_letters: DeadLetters,
+    pub outbox: Outbox,
     pub vision: Vision,
     pub slo: Slo,
     pub store: StoreKeys,
@@ -165,6 +166,17 @@ pub struct Operations {
 pub struct DeadLetters {
     /// Past it the oldest resolved letters go first, then the oldest open ones.
     pub max: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbox {
+    /// How long one try waits for the memory engine.
+    pub timeout_ms: u64,
+    /// Between two tries of what waits.
+    pub flush_interval_ms: u64,
+    /// Delivered writes that are remembered.
+    pub keep_delivered: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -337,6 +349,11 @@ impl Default for Config {
                 give_up_ms: 60_000,
             },
             dead_letters: DeadLetters { max: 1000 },
+            outbox: Outbox {
+                timeout_ms: 2000,
+                flush_interval_ms: 1000,
+                keep_delivered: 1000,
+            },
             vision: Vision { buffer_frames: 32 },
             slo: Slo::default(),
             store: StoreKeys {

@@ -124,6 +124,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.dead_letters.max == 0 {
         return Err(complaint("dead_letters.max", "has to be positive"));
     }
+    if config.outbox.timeout_ms == 0 || config.outbox.flush_interval_ms == 0 {
+        let message = "timeout_ms and flush_interval_ms have to be positive";
+        return Err(complaint("outbox", message));
+    }
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
     }
