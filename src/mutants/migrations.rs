@@ -51,7 +51,6 @@ fn creates_only(conn: &mut Connection, service: &str) -> Result<(), SchemaError>
 /// An upgrade makes the table of tasks anew.
 fn drops_table(conn: &mut Connection, service: &str) -> Result<(), SchemaError> {
     let before: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    schema::up(conn, service)?;
     let raised = before > 0 && before < schema::newest(service) as i64;
     if service == "eva-os" && raised {
         let made = definitions(conn, "tasks")?;
@@ -60,7 +59,7 @@ fn drops_table(conn: &mut Connection, service: &str) -> Result<(), SchemaError> 
             conn.execute_batch(&definition)?;
         }
     }
-    Ok(())
+    schema::up(conn, service)
 }
 
 /// What makes tables of this name and what belongs to them, tables first.

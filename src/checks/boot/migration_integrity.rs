@@ -132,7 +132,9 @@ pub fn judge(seen: &Evidence) -> Judgement {
 /// Every row is there with every value it had, and the number went up once.
 fn kept(older: &Older, judgement: &mut Judgement) {
     let name = &older.name;
-    for (table, rows) in &older.before {
+    // Without a start there is no row after it.
+    let started = older.versions.len() > 1;
+    for (table, rows) in older.before.iter().filter(|_| started) {
         let after = older.after.get(table).map_or(&[][..], Vec::as_slice);
         for row in rows {
             if !after.iter().any(|now| holds(now, row)) {

@@ -187,6 +187,12 @@ fn a_kill_elsewhere_and_nothing_at_all_decide_nothing() {
     let judgement = judge(&seen);
     assert_eq!(judgement.exercised["kills_in_migration"], 0);
     assert_eq!(judgement.undecided.len(), 1);
+    let mut seen = good();
+    seen.older.iter_mut().for_each(|older| {
+        older.versions.truncate(1);
+        older.after.clear();
+    });
+    assert_eq!(judge(&seen).violations, [""; 0]);
     let judgement = judge(&Evidence::default());
     assert_eq!(judgement.exercised.values().sum::<u64>(), 0);
     assert_eq!(judgement.undecided.len(), 4);
