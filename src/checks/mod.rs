@@ -9,6 +9,7 @@ pub mod cx;
 pub(crate) mod database;
 pub mod durability;
 pub mod exposure;
+pub mod memory;
 pub mod perception;
 pub mod policy;
 pub(crate) mod reads;
@@ -18,6 +19,7 @@ pub mod reliability;
 pub mod sent;
 pub mod slo;
 pub mod starts;
+pub mod tools;
 
 pub use crate::chaos::Judgement;
 pub use crate::chaos::site::Span;

@@ -191,6 +191,26 @@ pub const CHECKS: &[Check] = &[
         super::policy::tasks_endpoint
     ),
     check!(
+        "approve-endpoint",
+        "src/checks/policy/approve_endpoint.rs",
+        super::policy::approve_endpoint
+    ),
+    check!(
+        "tool-proxy-canonical",
+        "src/checks/tools/tool_proxy_canonical.rs",
+        super::tools::tool_proxy_canonical
+    ),
+    check!(
+        "memory-proxy-canonical",
+        "src/checks/memory/memory_proxy_canonical.rs",
+        super::memory::memory_proxy_canonical
+    ),
+    check!(
+        "tool-call-extraction",
+        "src/checks/tools/tool_call_extraction.rs",
+        super::tools::tool_call_extraction
+    ),
+    check!(
         "auth-required-mutating",
         "src/checks/auth/auth_required_mutating.rs",
         super::auth::auth_required_mutating

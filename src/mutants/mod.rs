@@ -1,6 +1,7 @@
 //! Known-bad variants of a target, each a few lines through a lever, and the null targets.
 //! Every gate must be seen to fail on its mutants before its green is trusted.
 
+mod agents;
 mod approvals;
 mod audit;
 mod auth;
@@ -22,6 +23,7 @@ mod slo;
 mod storms;
 mod tasks;
 mod tasks_routes;
+mod turns;
 pub mod wire;
 
 use crate::model::{self, MutantSpec, TargetSpec};
@@ -58,6 +60,8 @@ const SUBJECTS: &[&[Mutant]] = &[
     replay::MUTANTS,
     bundle::MUTANTS,
     approvals::MUTANTS,
+    agents::MUTANTS,
+    turns::MUTANTS,
     fences::MUTANTS,
     tasks::MUTANTS,
     idempotency::MUTANTS,

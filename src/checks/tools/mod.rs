@@ -1,0 +1,4 @@
+//! Gates of tools: which calls pass the safety gate, and whether what a tool says is so.
+
+pub mod tool_call_extraction;
+pub mod tool_proxy_canonical;
