@@ -206,9 +206,19 @@ pub const CHECKS: &[Check] = &[
         super::memory::memory_proxy_canonical
     ),
     check!(
+        "verify-real",
+        "src/checks/tools/verify_real.rs",
+        super::tools::verify_real
+    ),
+    check!(
         "tool-call-extraction",
         "src/checks/tools/tool_call_extraction.rs",
         super::tools::tool_call_extraction
+    ),
+    check!(
+        "verification-tests",
+        "src/checks/tools/verification_tests.rs",
+        super::tools::verification_tests
     ),
     check!(
         "auth-required-mutating",

@@ -24,6 +24,7 @@ mod storms;
 mod tasks;
 mod tasks_routes;
 mod turns;
+mod verification;
 pub mod wire;
 
 use crate::model::{self, MutantSpec, TargetSpec};
@@ -62,6 +63,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     approvals::MUTANTS,
     agents::MUTANTS,
     turns::MUTANTS,
+    verification::MUTANTS,
     fences::MUTANTS,
     tasks::MUTANTS,
     idempotency::MUTANTS,

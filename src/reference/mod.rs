@@ -51,6 +51,7 @@ pub mod tool_service;
 pub mod tools;
 pub mod trace;
 pub mod turns;
+pub mod verify;
 pub mod vision;
 pub mod voice;
 pub mod web;

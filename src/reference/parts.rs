@@ -26,6 +26,7 @@ use super::slo::feed::{Samples, Step};
 use super::slo::machine;
 use super::store::{CommitFirst, GroupEnd, Migrate, schema};
 use super::time::{Clock, SystemClock, Timestamp};
+use super::verify::{Looks, Verify};
 use super::web::cors::{self, CorsRule};
 use super::web::tls::{self, LoadTls};
 use super::web::{Call, Reply, Row};
@@ -76,6 +77,8 @@ pub struct Parts {
     pub decisions: Arc<dyn Decisions>,
     /// Whether openclaw may run a guarded call.
     pub permit: Arc<dyn Permit>,
+    /// How what a tool says it did is looked at.
+    pub verify: Arc<dyn Verify>,
     /// How the agent has a tool run.
     pub agent_tools: Arc<dyn AgentTools>,
     /// Where the agent remembers.
@@ -136,6 +139,7 @@ impl Default for Parts {
             bundle: Arc::new(Signed),
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),
+            verify: Arc::new(Looks),
             agent_tools: Arc::new(ByOpenclaw),
             agent_memory: Arc::new(AtMemoryEngine),
             claims: Arc::new(DurableClaims),

@@ -145,6 +145,10 @@ pub struct Turns {
 pub struct Tools {
     /// Tool name to `safe`, `guarded` or `blocked`; given as a whole.
     pub risk: BTreeMap<String, String>,
+    /// Tool name to what is looked at when it says that it is done; given as a whole.
+    pub verify: BTreeMap<String, String>,
+    /// Where the clipboard is read, if there is one.
+    pub clipboard_file: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -268,7 +272,15 @@ const RISKS: &[(&str, &str)] = &[
     ("file.write", "guarded"),
     ("shell.run", "guarded"),
     ("clipboard.write", "guarded"),
+    ("process.start", "guarded"),
     ("system.shutdown", "blocked"),
+];
+
+const LOOKS: &[(&str, &str)] = &[
+    ("file.write", "file"),
+    ("shell.run", "exit_code"),
+    ("process.start", "process"),
+    ("clipboard.write", "clipboard"),
 ];
 
 fn addresses() -> BTreeMap<String, Address> {
@@ -280,6 +292,11 @@ fn addresses() -> BTreeMap<String, Address> {
     let all = PORTS.iter();
     all.map(|(name, port)| ((*name).to_owned(), address(*port)))
         .collect()
+}
+
+fn words(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(one, other): &(&str, &str)| ((*one).to_owned(), (*other).to_owned());
+    pairs.iter().map(owned).collect()
 }
 
 impl Default for Auth {
@@ -335,10 +352,9 @@ impl Default for Config {
             confirmations: Confirmations { ttl_ms: 120_000 },
             turns: Turns { max_tool_calls: 5 },
             tools: Tools {
-                risk: RISKS
-                    .iter()
-                    .map(|(tool, risk)| ((*tool).into(), (*risk).into()))
-                    .collect(),
+                risk: words(RISKS),
+                verify: words(LOOKS),
+                clipboard_file: None,
             },
             idempotency: Idempotency {
                 ttl_ms: 300_000,

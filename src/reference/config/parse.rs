@@ -5,10 +5,11 @@ use serde_json::Value;
 use super::Config;
 use crate::reference::parts::Settings;
 use crate::reference::slo::shedding::KINDS;
+use crate::reference::verify;
 use crate::reference::web::cors::origin;
 
 /// Objects whose keys are data: a given one replaces the default as a whole.
-const GIVEN_AS_A_WHOLE: &[&str] = &["slo.thresholds", "tools.risk"];
+const GIVEN_AS_A_WHOLE: &[&str] = &["slo.thresholds", "tools.risk", "tools.verify"];
 /// The stages of a turn, as section 4 of the contract lists them.
 const STAGES: &[&str] = &[
     "asr",
@@ -107,6 +108,12 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     for text in &config.cors.origins {
         origin(text).map_err(|message| complaint("cors.origins", message))?;
+    }
+    for (tool, kind) in &config.tools.verify {
+        if !verify::KINDS.contains(&kind.as_str()) {
+            let message = format!("{kind:?} is not one of {}", verify::KINDS.join(", "));
+            return Err(complaint(format!("tools.verify.{tool}"), message));
+        }
     }
     if config.rate_limit.per_second == 0 || config.rate_limit.burst == 0 {
         return Err(complaint(
@@ -268,6 +275,10 @@ mod tests {
             (
                 json!({"tools": {"risk": {"x": "harmless"}}}),
                 "tools.risk.x",
+            ),
+            (
+                json!({"tools": {"verify": {"x": "luck"}}}),
+                "tools.verify.x",
             ),
             (json!([1]), "config"),
         ];
