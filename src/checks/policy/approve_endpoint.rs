@@ -265,6 +265,10 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         let Some(story) = seen.stories.last_mut() else {
             continue;
         };
+        if story.id().is_empty() {
+            let line = story.asked.line();
+            return Err(Undecided(format!("no approval_id in the answer to {line}")));
+        }
         // The first one is looked at while its call is under way.
         desk.decide(cx, story, number == 0).await;
     }
