@@ -252,6 +252,14 @@ impl Action {
     }
 }
 
+/// A script for the model: it wants what it is told, in JSON.
+#[must_use]
+pub fn as_told(request: &Value) -> Value {
+    let heard = request["input_text"].as_str().unwrap_or_default();
+    let calls: Value = serde_json::from_str(heard).unwrap_or_default();
+    json!({"text": "As you wish.", "tool_calls": calls})
+}
+
 /// Sends under the client's credential.
 pub async fn send(client: &Client, ask: Ask) -> Sent {
     Sent::new(&client.send(ask).await, client.credential())

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::deeds::{as_told, send};
 use crate::chaos::approvals::{marked, markers, session};
 use crate::checks::{Cx, Judgement, Sent, Undecided};
 use crate::target::{Ask, Client, Credential};
@@ -270,12 +271,6 @@ fn want(sort: Sort, at: usize, marker: &str) -> (Wanted, Value) {
     (wanted, written)
 }
 
-/// The model wants what it is told, in JSON.
-fn as_told(request: &Value) -> Value {
-    let calls: Value = serde_json::from_str(text(&request["input_text"])).unwrap_or_default();
-    json!({"text": "As you wish.", "tool_calls": calls})
-}
-
 async fn turn(
     client: &Client,
     session: &str,
@@ -286,10 +281,6 @@ async fn turn(
     let body = json!({"session_id": session, "input_text": calls.to_string()});
     let sent = send(client, Ask::post("api-gateway", "/v3/turn", body)).await;
     seen.turns.push(Turn { wanted, sent });
-}
-
-async fn send(client: &Client, ask: Ask) -> Sent {
-    Sent::new(&client.send(ask).await, client.credential())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::deeds::{as_told, send};
 use crate::chaos::approvals::{GUARDED_TOOL, marked, markers};
 use crate::checks::audit::stored;
 use crate::checks::{Cx, Judgement, Sent, Undecided};
@@ -291,13 +292,6 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     Ok(())
 }
 
-/// The model wants what it is told, in JSON.
-fn as_told(request: &Value) -> Value {
-    let heard = request["input_text"].as_str().unwrap_or_default();
-    let calls: Value = serde_json::from_str(heard).unwrap_or_default();
-    json!({"text": "I will.", "tool_calls": calls})
-}
-
 async fn act(client: &Client, markers: &[String], seen: &mut Evidence) {
     let calls = WANTED.iter().zip(markers);
     let call = |((tool, _), marker): (&(&str, Fate), &String)| json!({"tool_name": tool, "args": marked(marker)});
@@ -414,10 +408,6 @@ fn log(cx: &Cx, instance: &Instance) -> Result<Vec<Value>, Undecided> {
     let copy = cx.dir.join("openclaw-copy.db");
     stored::copy(path, &copy).map_err(Undecided)?;
     stored::rows(&copy, GATE).map_err(Undecided)
-}
-
-async fn send(client: &Client, ask: Ask) -> Sent {
-    Sent::new(&client.send(ask).await, client.credential())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::deeds::{Action, Deed, World, send};
+use super::deeds::{Action, Deed, World, as_told, send};
 use crate::chaos::approvals::{markers, session};
 use crate::checks::{Cx, Judgement, Sent, Undecided};
 use crate::target::{Ask, Client, Credential};
@@ -134,7 +134,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let markers = markers(cx.seed, "verified", all.len());
     let deeds = markers.iter().cloned().zip(all.iter().copied());
     let world = World::open(cx, deeds, json!({"verified": true}))?;
-    cx.models.script(as_told);
+    cx.models.script(says_it_did);
     let instance = cx.start(world.config()).await?;
     let client = instance.client(Credential::Operator(1));
     let session = session(&client).await?;
@@ -152,20 +152,19 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 }
 
 /// The model wants the call that it is told of, in JSON, and says that it was executed already.
-fn as_told(request: &Value) -> Value {
-    let heard = request["input_text"].as_str().unwrap_or_default();
-    let mut call: Value = serde_json::from_str(heard).unwrap_or_default();
-    if call.is_object() {
+fn says_it_did(request: &Value) -> Value {
+    let mut answer = as_told(request);
+    for call in answer["tool_calls"].as_array_mut().into_iter().flatten() {
         call["status"] = json!("executed");
         call["result"] = json!({"bytes": 5, "verified": true});
     }
-    json!({"text": "It is done.", "tool_calls": [call]})
+    answer
 }
 
 async fn extract(cx: &Cx, client: &Client, session: &str, about: (Deed, Value)) -> Extraction {
     let (deed, args) = about;
     let call = json!({"tool_name": deed.tool(), "args": args});
-    let body = json!({"session_id": session, "input_text": call.to_string()});
+    let body = json!({"session_id": session, "input_text": json!([call]).to_string()});
     let turn = send(client, Ask::post("api-gateway", "/v3/turn", body)).await;
     let runs = || {
         let calls = cx.tools.calls();
