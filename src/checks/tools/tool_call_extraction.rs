@@ -171,6 +171,13 @@ impl Turn {
             }
         }
         judgement.exercised("blocked", of(Sort::Blocked) as u64);
+        self.judge_said(judgement);
+    }
+
+    /// Whether the turn's answer tells of each call what became of it.
+    fn judge_said(&self, judgement: &mut Judgement) {
+        let line = self.sent.line();
+        let of = |sort| self.wanted.iter().filter(|one| one.sort == sort).count();
         let said = |status: &str| {
             let calls = self.sent.answer["tool_calls"].as_array();
             let calls = calls.map_or(&[][..], Vec::as_slice);
