@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::recipes::Recipe;
+use super::recipes::{self, Recipe};
 use crate::base::Seed;
 use crate::chaos::approvals::{
     self, Minted, Shown, guarded_calls, marked, markers, mint, number, text,
 };
 use crate::checks::Undecided;
+use crate::contract::routes::Route;
 use crate::target::{Ask, Client, Credential, Exchange};
 
 /// What a turn's text begins with when the model shall answer with a call of a safe tool.
@@ -69,6 +70,15 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// A valid request of a mutating route, about something that was made for it.
+    pub(crate) async fn request(&self, route: &Route) -> Result<Ask, Undecided> {
+        let recipe = recipes::of(route).ok_or_else(|| Undecided("it has no recipe".to_owned()))?;
+        let things = self.make(recipe, &route.to_string(), 1).await?;
+        let thing = things.first();
+        let thing = thing.ok_or_else(|| Undecided("nothing was made for it".to_owned()))?;
+        Ok(recipe.ask(thing))
+    }
+
     /// Makes so many things that requests of this recipe can be about; `whose` keeps their markers
     /// apart from those of others.
     pub(crate) async fn make(

@@ -8,13 +8,18 @@ pub mod boot;
 pub mod cx;
 pub(crate) mod database;
 pub mod durability;
+pub mod exposure;
+pub mod memory;
 pub mod perception;
 pub mod policy;
+pub(crate) mod reads;
 pub(crate) mod recipes;
 pub mod registry;
 pub mod reliability;
 pub mod sent;
 pub mod slo;
+pub mod starts;
+pub mod tools;
 
 pub use crate::chaos::Judgement;
 pub use crate::chaos::site::Span;

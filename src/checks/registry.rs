@@ -128,6 +128,11 @@ pub const CHECKS: &[Check] = &[
         super::boot::compile_all
     ),
     check!(
+        "durable-state-tables",
+        "src/checks/durability/durable_state_tables.rs",
+        super::durability::durable_state_tables
+    ),
+    check!(
         "wal-mode",
         "src/checks/durability/wal_mode.rs",
         super::durability::wal_mode
@@ -141,6 +146,11 @@ pub const CHECKS: &[Check] = &[
         "confirmation-restore",
         "src/checks/durability/confirmation_restore.rs",
         super::durability::confirmation_restore
+    ),
+    check!(
+        "outbox-pattern",
+        "src/checks/durability/outbox_pattern.rs",
+        super::durability::outbox_pattern
     ),
     check!(
         "lifespan-wiring",
@@ -163,6 +173,26 @@ pub const CHECKS: &[Check] = &[
         super::perception::perception_consent
     ),
     check!(
+        "bind-audit",
+        "src/checks/exposure/bind_audit.rs",
+        super::exposure::bind_audit
+    ),
+    check!(
+        "auth-coverage",
+        "src/checks/auth/auth_coverage.rs",
+        super::auth::auth_coverage
+    ),
+    check!(
+        "tls-config",
+        "src/checks/exposure/tls_config.rs",
+        super::exposure::tls_config
+    ),
+    check!(
+        "cors-env",
+        "src/checks/exposure/cors_env.rs",
+        super::exposure::cors_env
+    ),
+    check!(
         "service-token",
         "src/checks/auth/service_token.rs",
         super::auth::service_token
@@ -171,6 +201,36 @@ pub const CHECKS: &[Check] = &[
         "tasks-endpoint",
         "src/checks/policy/tasks_endpoint.rs",
         super::policy::tasks_endpoint
+    ),
+    check!(
+        "approve-endpoint",
+        "src/checks/policy/approve_endpoint.rs",
+        super::policy::approve_endpoint
+    ),
+    check!(
+        "tool-proxy-canonical",
+        "src/checks/tools/tool_proxy_canonical.rs",
+        super::tools::tool_proxy_canonical
+    ),
+    check!(
+        "memory-proxy-canonical",
+        "src/checks/memory/memory_proxy_canonical.rs",
+        super::memory::memory_proxy_canonical
+    ),
+    check!(
+        "verify-real",
+        "src/checks/tools/verify_real.rs",
+        super::tools::verify_real
+    ),
+    check!(
+        "tool-call-extraction",
+        "src/checks/tools/tool_call_extraction.rs",
+        super::tools::tool_call_extraction
+    ),
+    check!(
+        "verification-tests",
+        "src/checks/tools/verification_tests.rs",
+        super::tools::verification_tests
     ),
     check!(
         "auth-required-mutating",
@@ -213,9 +273,19 @@ pub const CHECKS: &[Check] = &[
         super::durability::approvals_restore
     ),
     check!(
+        "outbox-idempotent",
+        "src/checks/durability/outbox_idempotent.rs",
+        super::durability::outbox_idempotent
+    ),
+    check!(
         "restore-ordering",
         "src/checks/boot/restore_ordering.rs",
         super::boot::restore_ordering
+    ),
+    check!(
+        "migration-integrity",
+        "src/checks/boot/migration_integrity.rs",
+        super::boot::migration_integrity
     ),
     check!(
         "queue-storm",

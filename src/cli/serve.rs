@@ -124,6 +124,10 @@ fn advice(error: &ServeError) -> &'static str {
             "auth.key_file names a JSON file with the service token and operators"
         }
         ServeError::AuditKey(_) => "audit.key_file names an Ed25519 key, PKCS#8 in PEM",
+        ServeError::Tls(_) => {
+            "SONIA_TLS_CERT and SONIA_TLS_KEY name a certificate chain and its key, both in PEM"
+        }
+        ServeError::Origin(_) => "SONIA_CORS_ORIGINS lists origins, separated by commas",
         ServeError::Bind { .. } => {
             "stop what uses the port, or write another one (0: any) in the config"
         }

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bundle;
 pub mod checkpoint;
 pub mod dead_letters;
+pub mod defaults;
 pub mod effects;
 pub mod events;
 pub mod merkle;

@@ -34,6 +34,9 @@ pub struct Route {
     /// Its twin, if it has one.
     #[serde(default)]
     pub twin: Option<Twin>,
+    /// Whether it is a GET that becomes a WebSocket.
+    #[serde(default)]
+    pub websocket: bool,
 }
 
 #[derive(Deserialize)]
@@ -68,11 +71,19 @@ pub fn services() -> Vec<&'static str> {
     services
 }
 
-/// The rows that v4.6 knows: what a floor gate may use and probe.
+/// The rows that v4.6 knows and that are answered: what a floor gate may use and probe.
 pub fn floor() -> impl Iterator<Item = &'static Route> {
-    routes()
-        .iter()
-        .filter(|route| route.since.as_str() <= "v4.6")
+    known_to_v46().filter(|route| !route.websocket)
+}
+
+/// The WebSockets that v4.6 knows.
+pub fn sockets() -> impl Iterator<Item = &'static Route> {
+    known_to_v46().filter(|route| route.websocket)
+}
+
+fn known_to_v46() -> impl Iterator<Item = &'static Route> {
+    let old = |route: &&Route| route.since.as_str() <= "v4.6";
+    routes().iter().filter(old)
 }
 
 /// The rows that change something.
@@ -118,6 +129,7 @@ mod tests {
             assert!(route.twin.is_none() || twin.is_some(), "{route}");
         }
         assert_eq!(services().len(), 10);
+        assert!(sockets().count() >= 2 && !floor().any(|route| route.websocket));
         assert_eq!(twin_of("/v3/turn").unwrap(), "/v1/turn");
         let delete = mutating().find(|route| route.method == "DELETE").unwrap();
         assert_eq!(

@@ -65,6 +65,7 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         | "confirmation-deny"
         | "key-replayed"
         | "action-approve"
+        | "action-approve-unverified"
         | "eva-approve"
         | "eva-deny" => whole::<Body<Decided>>(body),
         "confirmation-reissue" | "action-reissue" | "eva-reissue" => whole::<Body<Reissued>>(body),

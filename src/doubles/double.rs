@@ -21,6 +21,7 @@ use super::behaviour::{Behaviour, Point};
 use super::ledger::{Call, Effect, Ledger, redact};
 use super::server::{Door, Scissors};
 use crate::base::Clock;
+use crate::base::json::sha256_hex;
 
 /// The longest request body a double reads.
 const BODY_LIMIT_BYTES: usize = 16 << 20;
@@ -32,6 +33,8 @@ pub enum Kind {
     Models,
     /// `POST /run`.
     Tools,
+    /// `POST /store` of a memory engine.
+    Memory,
 }
 
 impl Kind {
@@ -39,6 +42,7 @@ impl Kind {
         match self {
             Self::Models => "/chat",
             Self::Tools => "/run",
+            Self::Memory => "/store",
         }
     }
 
@@ -54,6 +58,12 @@ impl Kind {
                 let bytes = request["args"]["text"].as_str().unwrap_or_default().len();
                 json!({"ok": true, "result": {"bytes": bytes}})
             }
+            Self::Memory => {
+                let mut id = sha256_hex(request.to_string().as_bytes());
+                id.truncate(12);
+                let kind = &request["type"];
+                json!({"ok": true, "id": format!("mem_{id}"), "type": kind, "priority": "normal"})
+            }
         }
     }
 }
@@ -63,7 +73,7 @@ impl Kind {
     fn answer_to_probe(self) -> Value {
         match self {
             Self::Models => json!({"text": "", "tool_calls": []}),
-            Self::Tools => json!({"ok": true, "result": {}}),
+            Self::Tools | Self::Memory => json!({"ok": true, "result": {}}),
         }
     }
 }

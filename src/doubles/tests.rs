@@ -47,7 +47,11 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 async fn answers_have_the_shape_of_the_contracts_samples() {
     let text = include_str!("../../fixtures/contract/doubles.json");
     let samples: Value = serde_json::from_str(text).unwrap();
-    for (kind, name) in [(Kind::Models, "models"), (Kind::Tools, "tools")] {
+    for (kind, name) in [
+        (Kind::Models, "models"),
+        (Kind::Tools, "tools"),
+        (Kind::Memory, "memory"),
+    ] {
         let double = Double::start(kind, Clock::start()).await.unwrap();
         let sample = &samples[name];
         let url = double.url() + sample["path"].as_str().unwrap();

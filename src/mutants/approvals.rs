@@ -11,7 +11,7 @@ use super::{May, Mutant};
 use crate::reference::decisions::{self, Ask, Decision, Decisions, Durable, Kind, OPEN, Verdict};
 use crate::reference::openclaw::{Ask as Wanted, IssuersWord, Permit, Ruling};
 use crate::reference::store::{Store, StoreError, Tx};
-use crate::reference::web::Handler;
+use crate::reference::web::{Handler, Reply};
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -45,7 +45,82 @@ pub(super) const MUTANTS: &[Mutant] = &[
         may: &[],
         apply: |levers| levers.part(|parts| parts.permit = Arc::new(AnybodysWord)),
     },
+    Mutant {
+        name: "approve-accepts-any-id",
+        must: &["approve-endpoint"],
+        may: &[],
+        apply: |levers| levers.route(("eva-os", "POST", "/approve"), any_id),
+    },
+    Mutant {
+        name: "approval-token-fits-other-action",
+        must: &["approve-endpoint"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.permit = Arc::new(AnyAction)),
+    },
 ];
+
+/// An approval that was never asked for is approved all the same.
+fn any_id(original: Handler) -> Handler {
+    Arc::new(move |service, call| {
+        let original = Arc::clone(&original);
+        Box::pin(async move {
+            let (id, decided_by) = (call.body["approval_id"].clone(), call.actor.value());
+            let correlation_id = call.correlation_id.clone();
+            let reply = original(service, call).await;
+            if reply.value()["error"]["code"] != "APPROVAL_NOT_FOUND" {
+                return reply;
+            }
+            let body = serde_json::json!({
+                "approval_id": id, "verdict": "approved", "decided_by": decided_by,
+                "fence_token": 1, "execution": null,
+            });
+            Reply::ok(&correlation_id, body)
+        })
+    })
+}
+
+/// A won approval lets anything run that is not its own call.
+struct AnyAction;
+
+impl AnyAction {
+    /// Whether the call names an approved decision that is about another one.
+    fn other(ask: &Wanted) -> rusqlite::Result<bool> {
+        let (Some(decision), Some(path)) = (&ask.decision, &ask.issuer_database) else {
+            return Ok(false);
+        };
+        let sql = rusqlite::Connection::open_with_flags(
+            path,
+            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+        )?;
+        let mut won = sql
+            .prepare("SELECT tool_name, args FROM decisions WHERE id = ? AND state = 'approved'")?;
+        let mut rows = won.query([&decision.id])?;
+        let Some(row) = rows.next()? else {
+            return Ok(false);
+        };
+        let (tool, args): (String, String) = (row.get(0)?, row.get(1)?);
+        let args: serde_json::Value = serde_json::from_str(&args).unwrap_or_default();
+        Ok(tool != ask.tool_name || args != ask.args)
+    }
+}
+
+impl Permit for AnyAction {
+    fn rule<'a>(&'a self, ask: &'a Wanted) -> BoxFuture<'a, Result<Ruling, StoreError>> {
+        Box::pin(async move {
+            match Self::other(ask) {
+                Ok(true) => Ok(Ruling::Granted),
+                _ => IssuersWord.rule(ask).await,
+            }
+        })
+    }
+
+    fn consume(&self, tx: &mut Tx<'_>, ask: &Wanted) -> Result<bool, StoreError> {
+        match Self::other(ask) {
+            Ok(true) => Ok(true),
+            _ => IssuersWord.consume(tx, ask),
+        }
+    }
+}
 
 /// A lost decision is answered as if it had been won.
 struct LoserGets200;

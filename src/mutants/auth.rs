@@ -33,6 +33,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
         apply: |levers| door(levers, PrefixIsEnough),
     },
     Mutant {
+        name: "auth-skips-one-route",
+        must: &["auth-coverage"],
+        may: &[],
+        apply: |levers| door(levers, Exempt(|knock| knock.path.starts_with("/recall/"))),
+    },
+    Mutant {
+        name: "auth-skips-websocket",
+        must: &["auth-coverage"],
+        may: &[],
+        apply: |levers| {
+            door(
+                levers,
+                Exempt(|knock| knock.headers.contains_key("upgrade")),
+            )
+        },
+    },
+    Mutant {
+        name: "auth-exempts-by-prefix",
+        must: &["auth-coverage"],
+        may: &[],
+        apply: |levers| door(levers, Exempt(begins_like_an_open_one)),
+    },
+    Mutant {
         name: "auth-exempts-one-mutation",
         must: &["auth-required-mutating"],
         may: &[
@@ -45,7 +68,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 reason: "a key is answered after authentication, and on this route there is none",
             },
         ],
-        apply: |levers| door(levers, OneRouteIsOpen),
+        apply: |levers| door(levers, ONE_ROUTE_IS_OPEN),
     },
     Mutant {
         name: "auth-after-side-effect",
@@ -194,13 +217,22 @@ fn is_the_route(knock: &Knock<'_>) -> bool {
 }
 
 /// Whoever ends a session is asked for nothing.
-struct OneRouteIsOpen;
+const ONE_ROUTE_IS_OPEN: Exempt = Exempt(is_the_route);
 
-impl Door for OneRouteIsOpen {
+/// Whether a path begins like one of the open ones.
+fn begins_like_an_open_one(knock: &Knock<'_>) -> bool {
+    let open = ["/healthz", "/version", "/openapi.json"];
+    open.iter().any(|path| knock.path.starts_with(path))
+}
+
+/// Where whoever shows no valid credentials is let in all the same.
+struct Exempt(fn(&Knock<'_>) -> bool);
+
+impl Door for Exempt {
     fn answer<'a>(&'a self, identity: &'a Identity, knock: Knock<'a>) -> Answer<'a> {
         Box::pin(async move {
             match identity.authenticate(knock.headers, knock.now).await {
-                Err(Denied::Unauthenticated) if is_the_route(&knock) => Ok(operator(NOBODY)),
+                Err(Denied::Unauthenticated) if (self.0)(&knock) => Ok(operator(NOBODY)),
                 found => found,
             }
         })
@@ -212,7 +244,7 @@ const NOBODY: &str = "usr_nobody";
 
 /// The session is ended, and then it is asked who wanted it.
 fn asked_afterwards(levers: &mut Levers) {
-    door(levers, OneRouteIsOpen);
+    door(levers, ONE_ROUTE_IS_OPEN);
     levers.route(("api-gateway", "DELETE", "/v3/sessions/{id}"), |original| {
         Arc::new(move |service, call| {
             let original = Arc::clone(&original);

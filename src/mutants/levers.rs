@@ -91,9 +91,14 @@ impl Levers {
         self.parts.announce = Arc::new(move |line| {
             let (line, rewrite) = (before(line), Arc::clone(&rewrite));
             Box::pin(async move {
-                wire::front(line.await, rewrite)
+                let line = line.await;
+                // What is encrypted cannot be rewritten.
+                if wire::is_secure(&line) {
+                    return line;
+                }
+                wire::front(line, rewrite)
                     .await
-                    .expect("a wire proxy binds on loopback")
+                    .expect("a wire proxy binds where the service does")
             })
         });
     }

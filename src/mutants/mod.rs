@@ -1,6 +1,7 @@
 //! Known-bad variants of a target, each a few lines through a lever, and the null targets.
 //! Every gate must be seen to fail on its mutants before its green is trusted.
 
+mod agents;
 mod approvals;
 mod audit;
 mod auth;
@@ -9,16 +10,21 @@ mod boot;
 mod bundle;
 mod consent;
 mod durability;
+mod exposure;
 mod fences;
 mod idempotency;
 pub mod levers;
+mod migrations;
 pub mod nulls;
+mod outbox;
 mod replay;
 mod restart;
 mod slo;
 mod storms;
 mod tasks;
 mod tasks_routes;
+mod turns;
+mod verification;
 pub mod wire;
 
 use crate::model::{self, MutantSpec, TargetSpec};
@@ -55,16 +61,22 @@ const SUBJECTS: &[&[Mutant]] = &[
     replay::MUTANTS,
     bundle::MUTANTS,
     approvals::MUTANTS,
+    agents::MUTANTS,
+    turns::MUTANTS,
+    verification::MUTANTS,
     fences::MUTANTS,
     tasks::MUTANTS,
     idempotency::MUTANTS,
     slo::MUTANTS,
     durability::MUTANTS,
+    outbox::MUTANTS,
+    migrations::MUTANTS,
     restart::MUTANTS,
     tasks_routes::MUTANTS,
     boot::MUTANTS,
     consent::MUTANTS,
     storms::MUTANTS,
+    exposure::MUTANTS,
     baselines::MUTANTS,
 ];
 

@@ -1,17 +1,20 @@
 //! The wire lever: a proxy before each service that understands HTTP and rewrites what passes.
 //!
-//! It works on any target, because it only needs addresses. It deliberately does not speak
-//! WebSocket and buffers whole bodies: a mutant is small, and so is what it says.
+//! It works on any target, because it only needs addresses. It buffers whole bodies: a mutant is
+//! small, and so is what it says. What is said on a WebSocket passes as it is.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::header::{CONNECTION, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -111,22 +114,37 @@ pub async fn front(mut listening: Value, rewrite: Arc<dyn Rewrite>) -> Result<Va
     for (name, url) in services.iter_mut() {
         let upstream = url
             .as_str()
-            .context("a service's address is not a string")?;
+            .context("a service's address is not a string")?
+            .trim_end_matches('/');
         let front = Front {
             service: name.as_str().into(),
-            upstream: upstream.trim_end_matches('/').into(),
+            upstream: upstream.into(),
             client: client.clone(),
             rewrite: Arc::clone(&rewrite),
         };
-        *url = Value::String(format!("http://{}", listen(front).await?));
+        let listener = TcpListener::bind((host(upstream), 0)).await;
+        let listener = listener.context("bind a wire proxy")?;
+        *url = Value::String(format!("http://{}", listen(front, listener)?));
     }
     Ok(listening)
 }
 
-async fn listen(front: Front) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("bind a wire proxy")?;
+/// Whether these services are out of reach for a proxy, because they speak TLS.
+#[must_use]
+pub fn is_secure(listening: &Value) -> bool {
+    let services = listening["services"].as_object().into_iter().flatten();
+    let mut urls = services.filter_map(|(_, url)| url.as_str());
+    urls.any(|url| url.starts_with("https://"))
+}
+
+/// Where a proxy listens: on the host of the service behind it.
+fn host(upstream: &str) -> IpAddr {
+    let address = upstream.strip_prefix("http://").unwrap_or_default();
+    let address: Option<SocketAddr> = address.parse().ok();
+    address.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+}
+
+fn listen(front: Front, listener: TcpListener) -> Result<SocketAddr> {
     let address = listener.local_addr()?;
     let app = axum::Router::new().fallback(pass).with_state(front);
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -134,7 +152,8 @@ async fn listen(front: Front) -> Result<SocketAddr> {
 }
 
 async fn pass(State(front): State<Front>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let switches = head.extensions.remove::<OnUpgrade>();
     let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
@@ -153,25 +172,55 @@ async fn pass(State(front): State<Front>, request: Request) -> Response {
     };
     let reply = match front.rewrite.before(&ask) {
         Some(reply) => reply,
-        None => match forward(&front, &ask).await {
-            Ok(reply) => front.rewrite.after(&ask, reply),
+        None => match send(&front, &ask).await {
+            Ok(sent) => match (sent.status(), switches) {
+                (StatusCode::SWITCHING_PROTOCOLS, Some(switches)) => {
+                    return tunnel(sent, switches);
+                }
+                _ => match whole(sent).await {
+                    Ok(reply) => front.rewrite.after(&ask, reply),
+                    Err(_) => Reply::json(StatusCode::BAD_GATEWAY, &Value::Null),
+                },
+            },
             Err(_) => Reply::json(StatusCode::BAD_GATEWAY, &Value::Null),
         },
     };
     answer(reply)
 }
 
-async fn forward(front: &Front, ask: &Ask) -> Result<Reply> {
+/// A connection that has become a WebSocket: what is said on it passes as it is.
+fn tunnel(sent: reqwest::Response, switches: OnUpgrade) -> Response {
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    response.headers_mut().clone_from(sent.headers());
+    tokio::spawn(async move {
+        let (client, service) = (switches.await, sent.upgrade().await);
+        if let (Ok(client), Ok(mut service)) = (client, service) {
+            let mut client = TokioIo::new(client);
+            // Either end may hang up at any time.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut service).await;
+        }
+    });
+    response
+}
+
+async fn send(front: &Front, ask: &Ask) -> Result<reqwest::Response> {
     let mut headers = ask.headers.clone();
+    let switches = headers.contains_key(UPGRADE);
     for hop in ["host", "connection", "content-length", "transfer-encoding"] {
         headers.remove(hop);
+    }
+    if switches {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
     let url = format!("{}{}", front.upstream, ask.path);
     let sent = front
         .client
         .request(ask.method.clone(), url)
         .headers(headers);
-    let answer = sent.body(ask.body.clone()).send().await?;
+    Ok(sent.body(ask.body.clone()).send().await?)
+}
+
+async fn whole(answer: reqwest::Response) -> Result<Reply> {
     let (status, headers) = (answer.status(), answer.headers().clone());
     Ok(Reply {
         status,

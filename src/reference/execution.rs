@@ -1,16 +1,19 @@
 //! Running a tool from inside the stack: every call goes to openclaw, which alone talks to the tool
 //! backend. The caller has committed the operation before it comes here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::reference::audit::Origin;
+use crate::reference::config::Config;
 use crate::reference::decisions::Decision;
 use crate::reference::operations::Operation;
 use crate::reference::outbound::{OnBehalfOf, Outbound};
 use crate::reference::service::Service;
 use crate::reference::tools::{Outcome, Patience};
+use crate::reference::verify::Claim;
 
 /// openclaw gives up first, so that its verdict reaches us.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -107,7 +110,34 @@ pub async fn execute(svc: &Service, execution: &Execution, resumed: bool) -> Out
         resumed,
         connect_tries,
     };
-    outbound.insist(&svc.http, patience, true, settle).await
+    match outbound.insist(&svc.http, patience, true, settle).await {
+        Outcome::Succeeded { result } => looked(svc, &config, execution, result).await,
+        failed => failed,
+    }
+}
+
+/// A success that is one: what the tool says it did is looked at.
+async fn looked(
+    svc: &Service,
+    config: &Arc<Config>,
+    execution: &Execution,
+    result: Value,
+) -> Outcome {
+    let (verify, config) = (svc.parts.verify.clone(), config.clone());
+    let (tool_name, args) = (execution.tool_name.clone(), execution.args.clone());
+    let look = move || {
+        let claim = Claim {
+            tool_name: &tool_name,
+            args: &args,
+            result: &result,
+        };
+        match verify.look(&config, claim) {
+            Ok(()) => Outcome::Succeeded { result },
+            Err(why) => Outcome::failed("VERIFICATION_FAILED", why),
+        }
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|error| Outcome::failed("VERIFICATION_FAILED", error.to_string()))
 }
 
 /// What openclaw's answer says of the call; `None` while it says nothing final.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,8 @@ use tokio::task::JoinHandle;
 use super::addresses;
 use super::audit::{AuditKey, Checked, KeyError, Ledger, Range};
 use super::config::{Config, ConfigError, LiveConfig};
+use super::environment;
+use super::http::Http;
 use super::identity::{Identity, IdentityError, Source};
 use super::operations;
 use super::parts::{AtStop, Parts};
@@ -29,7 +32,9 @@ use super::store::{
     schema,
 };
 use super::time::Offset;
-use super::web::{Front, Row, listen};
+use super::web::cors::origin;
+use super::web::tls::TlsError;
+use super::web::{Front, Row, Speaks, listen};
 use super::wiring::{SERVICES, TASKS};
 
 /// How long requests in flight may take after SIGTERM; what they began is resumed at the next start.
@@ -102,6 +107,12 @@ pub enum ServeError {
     /// The key of the audit log.
     #[error(transparent)]
     AuditKey(#[from] KeyError),
+    /// Certificate and key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An origin.
+    #[error("cors.origins: {0}")]
+    Origin(String),
     /// A port.
     #[error("{service} cannot listen on {address}: {source}")]
     Bind {
@@ -184,12 +195,12 @@ impl Running {
 pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError> {
     let mut parts = parts;
     let hosted = hosted(&options)?;
-    let live = LiveConfig::load(&options.config_file, parts.settings.clone()).map_err(|error| {
-        ServeError::Config {
+    let settings = environment::settings(&options.env, parts.settings.clone());
+    let live =
+        LiveConfig::load(&options.config_file, settings).map_err(|error| ServeError::Config {
             file: options.config_file.clone(),
             error,
-        }
-    })?;
+        })?;
     let config = live.current();
     parts.clock = Arc::new(Offset {
         clock: parts.clock,
@@ -202,40 +213,39 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     inspect_shared(&identity_db, super::identity::NEWEST)?;
     let identity = identity(&options, &data_dir, &config, &parts)?;
     let audit_key = audit_key(&options, &config)?;
-    let bound = bind(&config, &hosted).await?;
+    let speaks = speaks(&options, &config, &parts)?;
+    let bound = bind(&config, &hosted, &parts).await?;
     let databases = SERVICES
         .iter()
         .map(|name| ((*name).to_owned(), data_dir.join(format!("{name}.db"))))
         .collect::<BTreeMap<_, _>>();
-    let mut listening = listening(&bound, &databases, &identity_db);
+    let scheme = if speaks.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let urls = urls(scheme, &bound);
+    let mut listening = listening(&urls, &databases, &identity_db);
     listening["chains"] = chains(&bound, &parts.routes, audit_key.as_ref());
     if let Some(key) = &audit_key {
         listening["commands"] = commands(&options, &data_dir, key);
     }
-    note_addresses(&data_dir, &bound);
+    note_addresses(&data_dir, &urls);
     let shared = Arc::new(Shared::new(
         live,
         identity,
-        peers(&config, &bound),
+        peers(&config, scheme, &urls),
         databases,
         audit_key,
     ));
     let (stop, stopped) = watch::channel(false);
-    let (fronts, servers) = open_fronts(bound, &parts, &stopped);
+    let secure = speaks.tls.as_ref().map(|tls| tls.client.clone());
+    let (fronts, servers) = open_fronts(bound, &parts, &speaks, &stopped);
     let listening = (parts.announce)(listening).await;
     (options.lines)(&listening);
-    let services = open_all(&shared, &parts, &config, &hosted).await?;
+    let services = open_all(&shared, &parts, secure, &hosted).await?;
     restore::run(&services, &shared, &config, parts.restore_order).await?;
-    let mut tasks = Vec::from_iter(slo(&services, &shared).await?);
-    for service in &services {
-        if service.audit_broken().is_none() {
-            operations::resume(service, &parts.resumers).await?;
-        }
-        let own = TASKS
-            .iter()
-            .filter(|(name, _)| name.is_empty() || *name == service.name);
-        tasks.extend(own.map(|(_, task)| tokio::spawn(task(service.clone()))));
-    }
+    let tasks = background(&services, &shared, &parts).await?;
     for (front, service) in fronts.iter().zip(services) {
         front.open(service);
     }
@@ -248,6 +258,25 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         servers,
         tasks,
     })
+}
+
+/// Resumes what was pending, and starts what runs beside the requests.
+async fn background(
+    services: &[Arc<Service>],
+    shared: &Shared,
+    parts: &Parts,
+) -> Result<Vec<JoinHandle<()>>, ServeError> {
+    let mut tasks = Vec::from_iter(slo(services, shared).await?);
+    for service in services {
+        if service.audit_broken().is_none() {
+            operations::resume(service, &parts.resumers).await?;
+        }
+        let own = TASKS
+            .iter()
+            .filter(|(name, _)| name.is_empty() || *name == service.name);
+        tasks.extend(own.map(|(_, task)| tokio::spawn(task(service.clone()))));
+    }
+    Ok(tasks)
 }
 
 /// Takes every database of a data directory from v4.7 back to v4.6.
@@ -321,9 +350,26 @@ pub(super) fn beside_config(options: &Options, file: &str) -> PathBuf {
     folder.join(file)
 }
 
+/// What the listeners speak, by a configuration that is whole.
+fn speaks(options: &Options, config: &Config, parts: &Parts) -> Result<Speaks, ServeError> {
+    let file = |path: &Option<String>| path.as_deref().map(|path| beside_config(options, path));
+    let (certificate, key) = (file(&config.tls.cert), file(&config.tls.key));
+    let tls = (parts.load_tls)(certificate.as_deref(), key.as_deref())?;
+    let origins = config.cors.origins.iter().map(|text| origin(text));
+    let origins: Vec<_> = origins
+        .collect::<Result<_, _>>()
+        .map_err(ServeError::Origin)?;
+    let cors = (parts.cors)(&origins);
+    Ok(Speaks { cors, tls })
+}
+
 type Bound = (&'static str, SocketAddr, TcpListener);
 
-async fn bind(config: &Config, hosted: &[&'static str]) -> Result<Vec<Bound>, ServeError> {
+async fn bind(
+    config: &Config,
+    hosted: &[&'static str],
+    parts: &Parts,
+) -> Result<Vec<Bound>, ServeError> {
     let mut bound = Vec::new();
     for &service in hosted {
         let at = &config.services[service];
@@ -333,22 +379,27 @@ async fn bind(config: &Config, hosted: &[&'static str]) -> Result<Vec<Bound>, Se
             address: address.clone(),
             source,
         };
-        let listener = TcpListener::bind(&address).await.map_err(wrong)?;
+        let listener = (parts.bind)(address.clone()).await.map_err(wrong)?;
         bound.push((service, listener.local_addr()?, listener));
     }
     Ok(bound)
 }
 
+/// Base URL of each service that is hosted here.
+type Urls = BTreeMap<&'static str, String>;
+
+fn urls(scheme: &str, bound: &[Bound]) -> Urls {
+    let url = |(name, address, _): &Bound| (*name, format!("{scheme}://{address}"));
+    bound.iter().map(url).collect()
+}
+
 /// A configured URL goes before the address that was bound, and that before the configured one.
-fn peers(config: &Config, bound: &[Bound]) -> BTreeMap<String, String> {
+fn peers(config: &Config, scheme: &str, urls: &Urls) -> BTreeMap<String, String> {
     let url = |name: &&'static str| {
         let at = &config.services[*name];
-        let here = bound.iter().find(|(service, ..)| service == name);
-        let address = match here {
-            Some((_, address, _)) => address.to_string(),
-            None => format!("{}:{}", at.host, at.port),
-        };
-        let url = at.url.clone().unwrap_or(format!("http://{address}"));
+        let here = urls.get(name).cloned();
+        let there = || format!("{scheme}://{}:{}", at.host, at.port);
+        let url = at.url.clone().or(here).unwrap_or_else(there);
         ((*name).to_owned(), url)
     };
     SERVICES.iter().map(url).collect()
@@ -358,22 +409,20 @@ fn peers(config: &Config, bound: &[Bound]) -> BTreeMap<String, String> {
 fn open_fronts(
     bound: Vec<Bound>,
     parts: &Parts,
+    speaks: &Speaks,
     stopped: &watch::Receiver<bool>,
 ) -> (Vec<Arc<Front>>, Vec<JoinHandle<std::io::Result<()>>>) {
     let open = |(name, _, listener): Bound| {
         let rows = parts.routes.iter().filter(|row| row.service == name);
         let front = Front::new(rows.cloned().collect());
-        let server = tokio::spawn(listen(listener, front.clone(), stopped.clone()));
+        let server = listen(listener, front.clone(), speaks.clone(), stopped.clone());
+        let server = tokio::spawn(server);
         (front, server)
     };
     bound.into_iter().map(open).unzip()
 }
 
-fn listening(bound: &[Bound], databases: &BTreeMap<String, PathBuf>, identity: &Path) -> Value {
-    let services: BTreeMap<_, _> = bound
-        .iter()
-        .map(|(name, address, _)| (*name, format!("http://{address}")))
-        .collect();
+fn listening(services: &Urls, databases: &BTreeMap<String, PathBuf>, identity: &Path) -> Value {
     let hosted = databases
         .iter()
         .filter(|(name, _)| services.contains_key(name.as_str()));
@@ -431,12 +480,8 @@ fn commands(options: &Options, data_dir: &Path, key: &AuditKey) -> Value {
 }
 
 /// For commands that run beside: without it they only cannot ask how the services are.
-fn note_addresses(data_dir: &Path, bound: &[Bound]) {
-    let services = bound
-        .iter()
-        .map(|(name, address, _)| (*name, format!("http://{address}")))
-        .collect();
-    match addresses::write(data_dir, &services) {
+fn note_addresses(data_dir: &Path, services: &Urls) {
+    match addresses::write(data_dir, services) {
         Ok(()) => tracing::info!(pid = std::process::id(), ?services, "listening"),
         Err(error) => tracing::warn!(%error, "addresses were not written down"),
     }
@@ -445,9 +490,10 @@ fn note_addresses(data_dir: &Path, bound: &[Bound]) {
 async fn open_all(
     shared: &Arc<Shared>,
     parts: &Arc<Parts>,
-    config: &Config,
+    secure: Option<Arc<ClientConfig>>,
     hosted: &[&'static str],
 ) -> Result<Vec<Arc<Service>>, ServeError> {
+    let config = shared.config.current();
     let opening = |name: &&'static str| {
         let own = parts
             .after_migration
@@ -456,6 +502,7 @@ async fn open_all(
         open(Opening {
             path: shared.databases[*name].clone(),
             service: (*name).to_owned(),
+            migrate: parts.migrate,
             after_migration: own.map(|(_, sql)| sql.clone()).collect(),
             busy_timeout: Duration::from_millis(config.store.busy_timeout_ms),
             start_deadline: Duration::from_millis(config.store.start_deadline_ms),
@@ -468,7 +515,8 @@ async fn open_all(
     let opened = try_join_all(hosted.iter().map(opening)).await?;
     // Peers are on loopback or configured by name: no proxy of the environment is to step between.
     let client = reqwest::Client::builder().no_proxy().build();
-    let http = client.map_err(|error| std::io::Error::other(error.to_string()))?;
+    let client = client.map_err(|error| std::io::Error::other(error.to_string()))?;
+    let http = Http::new(client, secure);
     let service = |(&name, Opened { store, broken }): (&&'static str, Opened)| {
         if let Some(broken) = &broken {
             shared.mark_broken(broken);

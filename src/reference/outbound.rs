@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::reference::http::{Fault, Http};
 use crate::reference::tools::{Outcome, Patience};
 
 /// Back-off doubles up to this many times the first pause.
@@ -54,10 +55,9 @@ pub enum Sent {
 
 impl Outbound {
     /// One try.
-    pub async fn send(&self, http: &reqwest::Client, timeout: Duration) -> Sent {
+    pub async fn send(&self, http: &Http, timeout: Duration) -> Sent {
         let mut request = http
             .post(&self.url)
-            .timeout(timeout)
             .header("idempotency-key", format!("\"{}\"", self.operation_id))
             .header("x-correlation-id", &self.correlation_id)
             .json(&self.body);
@@ -72,18 +72,12 @@ impl Outbound {
                 .header("x-service-token", &person.service_token)
                 .header("x-on-behalf-of", &person.actor);
         }
-        match request.send().await {
-            Err(error) if error.is_connect() || error.is_builder() => Sent::NotSent(cause(&error)),
-            Err(error) => Sent::InDoubt(cause(&error)),
-            Ok(response) => {
-                let status = response.status().as_u16();
-                match response.bytes().await {
-                    Err(error) => Sent::InDoubt(cause(&error)),
-                    Ok(bytes) => Sent::Answered(
-                        status,
-                        serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-                    ),
-                }
+        match http.send(request, timeout).await {
+            Err(Fault::NotSent(why)) => Sent::NotSent(why),
+            Err(Fault::InDoubt(why)) => Sent::InDoubt(why),
+            Ok((status, bytes)) => {
+                let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+                Sent::Answered(status, body)
             }
         }
     }
@@ -93,7 +87,7 @@ impl Outbound {
     /// for a callee that does not honour keys: then nothing that may have arrived is sent again.
     pub async fn insist(
         &self,
-        http: &reqwest::Client,
+        http: &Http,
         patience: Patience,
         repeatable: bool,
         settle: impl Fn(u16, &Value) -> Option<Outcome>,
@@ -134,18 +128,6 @@ impl Outbound {
             pause = (pause * 2).min(patience.retry * MAX_BACK_OFF);
         }
     }
-}
-
-/// The innermost cause: what the operating system said, not which layer wrapped it.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
-    }
-    let mut source: &dyn std::error::Error = error;
-    while let Some(inner) = source.source() {
-        source = inner;
-    }
-    source.to_string()
 }
 
 #[cfg(test)]
@@ -210,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_connection_is_unavailable_and_after_a_crash_unknown() {
-        let http = reqwest::Client::new();
+        let http = Http::from(reqwest::Client::new());
         let fresh = call(closed())
             .insist(&http, patience(false), true, |_, _| None)
             .await;
@@ -224,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_in_doubt_is_repeated_only_where_keys_are_honoured() {
         use std::sync::atomic::Ordering;
-        let http = reqwest::Client::new();
+        let http = Http::from(reqwest::Client::new());
         let (url, seen) = hangs_up().await;
         let outcome = call(url)
             .insist(&http, patience(false), false, |_, _| None)

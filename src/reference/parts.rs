@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
 use super::bundle::{BundleRule, Signed};
@@ -17,13 +18,17 @@ use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
 use super::orchestrator::{AgentMemory, AgentTools, AtMemoryEngine, ByOpenclaw};
+use super::outbox::{Courier, Insists};
 use super::perception::{self, ConsentRule, ConsentStep};
 use super::restore::{self, RestoreOrder};
 use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
-use super::store::{CommitFirst, GroupEnd};
+use super::store::{CommitFirst, GroupEnd, Migrate, schema};
 use super::time::{Clock, SystemClock, Timestamp};
+use super::verify::{Looks, Verify};
+use super::web::cors::{self, CorsRule};
+use super::web::tls::{self, LoadTls};
 use super::web::{Call, Reply, Row};
 use super::wiring;
 
@@ -48,6 +53,9 @@ pub type AtStop = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 pub type LoadIdentity =
     Arc<dyn Fn(&Source, Timestamp) -> Result<Identity, IdentityError> + Send + Sync>;
 
+/// From `host:port` to what listens there.
+pub type Bind = fn(String) -> BoxFuture<'static, std::io::Result<TcpListener>>;
+
 /// Everything that may be swapped.
 #[derive(Clone)]
 pub struct Parts {
@@ -69,6 +77,8 @@ pub struct Parts {
     pub decisions: Arc<dyn Decisions>,
     /// Whether openclaw may run a guarded call.
     pub permit: Arc<dyn Permit>,
+    /// How what a tool says it did is looked at.
+    pub verify: Arc<dyn Verify>,
     /// How the agent has a tool run.
     pub agent_tools: Arc<dyn AgentTools>,
     /// Where the agent remembers.
@@ -89,12 +99,22 @@ pub struct Parts {
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
     pub slo_samples: Samples,
+    /// How certificate and key are read.
+    pub load_tls: LoadTls,
+    /// Which origins are let in.
+    pub cors: CorsRule,
+    /// How a service gets its listener.
+    pub bind: Bind,
     /// Overlay over the parsed config.
     pub settings: Settings,
     /// What is put in force when the config file is refused while the process runs.
     pub config_refused: Refused,
     /// `(service, sql)`, run on that database's writer connection after migration, at every start.
     pub after_migration: Vec<(String, String)>,
+    /// How what turns leave in the memory engine is delivered.
+    pub courier: Arc<dyn Courier>,
+    /// How a database is brought to the newest schema.
+    pub migrate: Migrate,
     /// In which order the stages of the restore run.
     pub restore_order: RestoreOrder,
     /// The route table; a row's handler can be replaced.
@@ -119,6 +139,7 @@ impl Default for Parts {
             bundle: Arc::new(Signed),
             decisions: Arc::new(Durable),
             permit: Arc::new(IssuersWord),
+            verify: Arc::new(Looks),
             agent_tools: Arc::new(ByOpenclaw),
             agent_memory: Arc::new(AtMemoryEngine),
             claims: Arc::new(DurableClaims),
@@ -129,9 +150,14 @@ impl Default for Parts {
             consent_rule: perception::enough,
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
+            load_tls: Arc::new(tls::load),
+            cors: cors::listed,
+            bind: |address| Box::pin(TcpListener::bind(address)),
             settings: Arc::new(|value| value),
             config_refused: Arc::new(|_| None),
             after_migration: Vec::new(),
+            courier: Arc::new(Insists),
+            migrate: schema::up,
             restore_order: restore::one_by_one,
             routes: wiring::routes(),
             resumers: wiring::resumers(),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::audit::{AuditKey, Break};
 use super::config::{Config, LiveConfig};
+use super::http::Http;
 use super::identity::Identity;
 use super::parts::Parts;
 use super::slo::{self, Slo};
@@ -26,7 +27,7 @@ pub struct Service {
     /// The seams.
     pub parts: Arc<Parts>,
     /// For calls to other services and to backends.
-    pub http: reqwest::Client,
+    pub http: Http,
     /// What was refused before it became a call.
     pub counters: Arc<Counters>,
     /// What it shares with the others.

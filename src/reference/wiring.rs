@@ -13,8 +13,8 @@ use super::time::Timestamp;
 use super::web::Row;
 use super::{
     actions, audit, confirmations, dead_letters, eva_os, events, memory, model_router, openapi,
-    openclaw, orchestrator, perception, privacy, prune, sessions, slo, status, tasks, tool_service,
-    trace, turns, vision,
+    openclaw, orchestrator, outbox, perception, privacy, prune, sessions, slo, status, stream,
+    tasks, tool_service, trace, turns, vision, voice,
 };
 
 /// The services, in the order in which they are bound.
@@ -37,6 +37,8 @@ pub fn routes() -> Vec<Row> {
         status::routes(SERVICES),
         openapi::routes(SERVICES),
         sessions::routes(),
+        stream::routes(),
+        voice::routes(),
         events::routes(),
         slo::routes(),
         audit::routes(),
@@ -122,6 +124,7 @@ pub const TASKS: &[(&str, Task)] = &[
     ("", |svc| Box::pin(prune::run(svc))),
     ("", |svc| Box::pin(audit::sign_periodically(svc))),
     ("api-gateway", |svc| Box::pin(config::follow::follow(svc))),
+    ("api-gateway", |svc| Box::pin(outbox::run(svc))),
 ];
 
 #[cfg(test)]
@@ -156,6 +159,9 @@ mod tests {
                 Twin::None => {}
                 Twin::Deprecated => value["twin"] = json!("deprecated"),
                 Twin::Plain => value["twin"] = json!("plain"),
+            }
+            if row.socket.is_some() {
+                value["websocket"] = json!(true);
             }
             value.to_string()
         };

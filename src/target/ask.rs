@@ -113,6 +113,25 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Of what came over the wire.
+    #[must_use]
+    pub(super) fn read(status: u16, headers: BTreeMap<String, String>, bytes: &[u8]) -> Self {
+        let (body, raw) = match serde_json::from_slice(bytes) {
+            Ok(body) => (body, None),
+            Err(_) if bytes.is_empty() => (Value::Null, None),
+            Err(_) => (
+                Value::Null,
+                Some(String::from_utf8_lossy(bytes).into_owned()),
+            ),
+        };
+        Self {
+            status,
+            headers,
+            body,
+            raw,
+        }
+    }
+
     /// Whether the status is 2xx.
     #[must_use]
     pub fn ok(&self) -> bool {

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::ask::{Answer, Ask, Exchange};
 use super::keys::{Credential, Keys};
 use super::listening::Listening;
+use super::raw;
+use super::socket::{NotOpen, Socket};
 use crate::base::json::sha256_hex;
 use crate::base::{Clock, Seed};
 
@@ -96,16 +99,48 @@ impl Client {
 
     /// Sends the request and waits for the whole answer, at most `ask.timeout`.
     pub async fn send(&self, ask: Ask) -> Exchange {
+        self.exchange(ask, false).await
+    }
+
+    /// The same with the path as it stands, dots, doubled slashes and escapes included, on a
+    /// connection of its own.
+    pub async fn send_verbatim(&self, ask: Ask) -> Exchange {
+        self.exchange(ask, true).await
+    }
+
+    /// Opens a WebSocket, at most `bound` long.
+    ///
+    /// # Errors
+    /// What was answered instead.
+    pub async fn open(
+        &self,
+        service: &str,
+        path: &str,
+        bound: Duration,
+    ) -> Result<Socket, NotOpen> {
+        let Some(base) = self.base(service) else {
+            let why = format!("the target names no service {service}");
+            return Err(NotOpen::Failed(why));
+        };
+        let url = format!("{}{path}", base.replacen("http", "ws", 1));
+        let own = ("x-correlation-id".to_owned(), self.line.correlation_id());
+        let header = self.line.keys.header(&self.credential);
+        let header = header.map(|(name, value)| (name.to_owned(), value));
+        Socket::open(&url, std::iter::once(own).chain(header), bound).await
+    }
+
+    fn base(&self, service: &str) -> Option<String> {
+        let listening = self.line.listening();
+        let base = listening.services.get(service);
+        base.map(|base| base.trim_end_matches('/').to_owned())
+    }
+
+    async fn exchange(&self, ask: Ask, verbatim: bool) -> Exchange {
         let correlation_id = ask
             .correlation_id
             .clone()
             .unwrap_or_else(|| self.line.correlation_id());
-        let url = self
-            .line
-            .listening()
-            .services
-            .get(&ask.service)
-            .map(|base| format!("{}{}", base.trim_end_matches('/'), ask.path));
+        let base = self.base(&ask.service);
         let (headers, redacted) = self.headers(&ask, &correlation_id);
         let mut exchange = Exchange {
             service: ask.service.clone(),
@@ -119,16 +154,20 @@ impl Client {
             answer: None,
             error: None,
         };
-        let outcome = match url {
-            None => Err(format!("the target names no service {}", ask.service)),
-            Some(url) => {
-                match tokio::time::timeout(ask.timeout, self.answer(&ask, &url, headers)).await {
-                    Ok(outcome) => outcome.map_err(|error| reasons(&error)),
-                    Err(_) => Err(format!("no answer within {} ms", ask.timeout.as_millis())),
+        let answer = async {
+            let base = base.ok_or(format!("the target names no service {}", ask.service))?;
+            match verbatim {
+                true => plainly(&base, &ask, headers).await,
+                false => {
+                    let url = format!("{base}{}", ask.path);
+                    let answer = self.answer(&ask, &url, headers).await;
+                    answer.map_err(|error| reasons(&error))
                 }
             }
         };
-        match outcome {
+        let late = || Err(format!("no answer within {} ms", ask.timeout.as_millis()));
+        let outcome = tokio::time::timeout(ask.timeout, answer).await;
+        match outcome.unwrap_or_else(|_| late()) {
             Ok(answer) => {
                 exchange.returned_us = Some(self.line.clock.now_us());
                 exchange.answer = Some(answer);
@@ -184,21 +223,23 @@ impl Client {
             })
             .collect();
         let bytes = response.bytes().await?;
-        let (body, raw) = match serde_json::from_slice(&bytes) {
-            Ok(body) => (body, None),
-            Err(_) if bytes.is_empty() => (Value::Null, None),
-            Err(_) => (
-                Value::Null,
-                Some(String::from_utf8_lossy(&bytes).into_owned()),
-            ),
-        };
-        Ok(Answer {
-            status,
-            headers,
-            body,
-            raw,
-        })
+        Ok(Answer::read(status, headers, &bytes))
     }
+}
+
+/// On a connection of its own, and with nothing made tidy.
+async fn plainly(
+    base: &str,
+    ask: &Ask,
+    mut headers: BTreeMap<String, String>,
+) -> Result<Answer, String> {
+    let address = base.strip_prefix("http://").unwrap_or(base);
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|e| e.to_string())?;
+    headers.insert("host".to_owned(), address.to_owned());
+    let line = (ask.method.as_str(), ask.path.as_str());
+    raw::exchange(stream, line, &headers, ask.body.as_ref()).await
 }
 
 /// The error and its causes in one line: `reqwest` alone says only `error sending request`.

@@ -62,6 +62,16 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// Takes its databases back to the schema of a release, while it is stopped; none for a remote
+    /// target.
+    pub async fn migrate_to(&self, release: &str) -> Option<Ran> {
+        let mut command = self.serving()?;
+        command.args(["--migrate-to", release]);
+        Some(run(command, COMMAND_DEADLINE).await)
+    }
+}
+
 /// Ends the whole group of a command that is not waited for any more.
 struct Group(Child);
 

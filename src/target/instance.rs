@@ -15,7 +15,7 @@ use super::client::{Client, Line};
 use super::incident::Incident;
 use super::keys::Credential;
 use super::launcher::{
-    Half, Plan, Running, Setup, StartError, spawn, spawn_listening, write_config,
+    Half, Plan, Running, Setup, StartError, serving, spawn, spawn_listening, write_config,
 };
 use super::listening::Listening;
 use crate::base::files::write_atomically;
@@ -102,6 +102,11 @@ impl Instance {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(|running| running.child.id())
+    }
+
+    /// The command that serves on its data, as it is started; none of a remote target.
+    pub(super) fn serving(&self) -> Option<tokio::process::Command> {
+        self.plan.as_ref().map(|plan| serving(plan, &self.setup))
     }
 
     /// What it was set up with, the current config included.
@@ -315,6 +320,11 @@ impl Starting<'_> {
     #[must_use]
     pub fn listening(&self) -> &Listening {
         self.half.listening()
+    }
+
+    /// SIGKILL to the whole process group, and waits until the process is gone.
+    pub async fn kill(self) {
+        self.half.kill().await;
     }
 
     /// Waits until it is ready. One that never is, is an incident.

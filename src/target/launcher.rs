@@ -234,6 +234,11 @@ impl Half {
         &self.running.listening
     }
 
+    /// Ends it.
+    pub(super) async fn kill(mut self) {
+        end(&mut self.running.child).await;
+    }
+
     /// Waits for the ready line.
     pub(super) async fn ready(mut self, setup: &Setup) -> Result<Running, StartError> {
         let Running { child, stderr, .. } = &mut self.running;

@@ -10,7 +10,11 @@ pub mod incident;
 pub mod instance;
 pub mod keys;
 pub mod launcher;
+pub mod listeners;
 pub mod listening;
+pub mod raw;
+pub mod secure;
+pub mod socket;
 mod stderr;
 #[cfg(test)]
 mod tests;
@@ -25,3 +29,5 @@ pub use instance::{Instance, Starting, StopError, Writing};
 pub use keys::{Credential, Keys};
 pub use launcher::{Launcher, Setup, StartError};
 pub use listening::Listening;
+pub use secure::Authority;
+pub use socket::{Heard, NotOpen, Socket};

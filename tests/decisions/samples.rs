@@ -369,3 +369,24 @@ async fn a_tool_backend_that_is_down_is_said_to_be_and_has_seen_nothing() {
         "TOOL_UNAVAILABLE"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_whose_file_is_not_there_ends_failed_whatever_its_tool_says() {
+    let world = World::start(json!({"tools": {"verify": {"file.write": "file"}}})).await;
+    let session = world.session().await;
+    for (path, wanted) in [("nowhere/a.txt", "failed"), ("/proc/self/stat", "failed")] {
+        let open = world.open(Route::Action, &session, path).await;
+        let approved = world.send(open.ask("approve", Some(open.fence))).await;
+        check("action-approve-unverified", &approved);
+        assert_eq!(approved.body["state"], wanted);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.txt");
+    std::fs::write(&path, "hello").unwrap();
+    let open = world
+        .open(Route::Action, &session, path.to_str().unwrap())
+        .await;
+    let approved = world.send(open.ask("approve", Some(open.fence))).await;
+    check("action-approve", &approved);
+    assert_eq!(world.tools.count(), 3);
+}

@@ -140,6 +140,7 @@ impl World {
             "backends": {"models": {"url": models.url}, "tools": {"url": tools.url}},
             "auth": {"key_file": "keys.json"},
             "rate_limit": {"enabled": false},
+            "tools": {"verify": {}},
             "operations": {"retry_ms": 5},
         });
         sonia_gate::base::json::merge(&mut config, &patch);

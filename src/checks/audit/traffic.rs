@@ -220,7 +220,8 @@ pub fn burst(seed: Seed, session_id: &str) -> Vec<(Credential, Ask)> {
     who.zip(asks).collect()
 }
 
-/// One effect in this chain; none for a chain that no route here writes to.
+/// One effect in this chain and in no other; none for a chain that no route writes to alone. What
+/// the agent does is written at the memory engine too.
 #[must_use]
 pub fn effect(chain: &str, seed: Seed, session_id: &str) -> Option<Ask> {
     let mut words = Words::new(seed, chain);
@@ -230,7 +231,6 @@ pub fn effect(chain: &str, seed: Seed, session_id: &str) -> Option<Ask> {
         "openclaw" => read_file(&mut words),
         "eva-os" => guarded_call(&mut words),
         "vision-capture" => store_frame(&mut words, session_id),
-        "orchestrator" => pursue(&mut words),
         "perception" => request_consent(&mut words),
         _ => return None,
     })

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tried::Tried;
 use crate::checks::Judgement;
+use crate::checks::starts::Outcome;
 
 pub use drive::drive;
 
@@ -49,29 +50,6 @@ pub struct Asked {
     pub tried: Tried,
     /// `auth_posture` of the answer, if there is one.
     pub posture: Option<String>,
-}
-
-/// How a start ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It is ready.
-    Ready,
-    /// It ended: the exit code, none when a signal ended it.
-    Exited(Option<i32>),
-    /// Neither: what happened instead.
-    Stuck(String),
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready => f.write_str("ready"),
-            Self::Exited(Some(code)) => write!(f, "exit code {code}"),
-            Self::Exited(None) => f.write_str("ended by a signal"),
-            Self::Stuck(why) => f.write_str(why),
-        }
-    }
 }
 
 /// What the target is given.

@@ -9,7 +9,6 @@
 //! does the same, and is served.
 
 mod drive;
-mod reads;
 #[cfg(test)]
 mod tests;
 

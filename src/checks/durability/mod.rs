@@ -2,8 +2,12 @@
 
 pub mod approvals_restore;
 pub mod confirmation_restore;
+pub mod durable_state_tables;
+pub mod outbox_idempotent;
+pub mod outbox_pattern;
 pub mod restart_ordering_strict;
 pub mod session_restore;
 pub mod standing;
 pub mod tasks_persist;
 pub mod wal_mode;
+pub mod written;

@@ -359,8 +359,8 @@ fn against_clocks(lane: &Lane, look: &Look) -> bool {
     let made_ms = |row: &Value| {
         let made = |op: &Op| op.deed == Deed::CreateTask && row[0].as_str() == Some(&*op.about);
         let at = lane.ops.iter().position(made)?;
-        let kills = lane.kills.iter().filter(|kill| kill.op < at);
-        let offset_ms = kills.last().map_or(0, |kill| kill.offset_ms);
+        let mut kills = lane.kills.iter().rev().filter(|kill| kill.op < at);
+        let offset_ms = kills.next().map_or(0, |kill| kill.offset_ms);
         Some(i64::try_from(lane.ops[at].invoked_us / 1000).ok()? + offset_ms)
     };
     let rows = look

@@ -16,6 +16,8 @@ pub struct Config {
     pub services: BTreeMap<String, Address>,
     pub backends: Backends,
     pub auth: Auth,
+    pub tls: TlsKeys,
+    pub cors: Cors,
     pub audit: Audit,
     pub clock: ClockKeys,
     pub rate_limit: RateLimit,
@@ -26,6 +28,7 @@ pub struct Config {
     pub idempotency: Idempotency,
     pub operations: Operations,
     pub dead_letters: DeadLetters,
+    pub outbox: Outbox,
     pub vision: Vision,
     pub slo: Slo,
     pub store: StoreKeys,
@@ -78,6 +81,20 @@ pub struct Auth {
     pub busy_timeout_ms: u64,
 }
 
+/// Both or none; relative to the config file's folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsKeys {
+    pub cert: Option<String>,
+    pub key: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    pub origins: Vec<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audit {
@@ -128,6 +145,10 @@ pub struct Turns {
 pub struct Tools {
     /// Tool name to `safe`, `guarded` or `blocked`; given as a whole.
     pub risk: BTreeMap<String, String>,
+    /// Tool name to what is looked at when it says that it is done; given as a whole.
+    pub verify: BTreeMap<String, String>,
+    /// Where the clipboard is read, if there is one.
+    pub clipboard_file: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,6 +170,17 @@ pub struct Operations {
 pub struct DeadLetters {
     /// Past it the oldest resolved letters go first, then the oldest open ones.
     pub max: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbox {
+    /// How long one try waits for the memory engine.
+    pub timeout_ms: u64,
+    /// Between two tries of what waits.
+    pub flush_interval_ms: u64,
+    /// Delivered writes that are remembered.
+    pub keep_delivered: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,6 +245,8 @@ pub struct Limits {
     pub id_chars: usize,
     pub page_size: u64,
     pub input_chars: usize,
+    /// Of a WebSocket.
+    pub frame_bytes: usize,
 }
 
 /// Service names and their default ports.
@@ -229,13 +263,24 @@ const PORTS: &[(&str, u16)] = &[
     ("orchestrator", 8000),
 ];
 
+/// Where a console is served while somebody works on it.
+const ORIGINS: [&str; 2] = ["http://127.0.0.1:3000", "http://localhost:3000"];
+
 const RISKS: &[(&str, &str)] = &[
     ("file.read", "safe"),
     ("file.list", "safe"),
     ("file.write", "guarded"),
     ("shell.run", "guarded"),
     ("clipboard.write", "guarded"),
+    ("process.start", "guarded"),
     ("system.shutdown", "blocked"),
+];
+
+const LOOKS: &[(&str, &str)] = &[
+    ("file.write", "file"),
+    ("shell.run", "exit_code"),
+    ("process.start", "process"),
+    ("clipboard.write", "clipboard"),
 ];
 
 fn addresses() -> BTreeMap<String, Address> {
@@ -247,6 +292,11 @@ fn addresses() -> BTreeMap<String, Address> {
     let all = PORTS.iter();
     all.map(|(name, port)| ((*name).to_owned(), address(*port)))
         .collect()
+}
+
+fn words(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(one, other): &(&str, &str)| ((*one).to_owned(), (*other).to_owned());
+    pairs.iter().map(owned).collect()
 }
 
 impl Default for Auth {
@@ -277,6 +327,13 @@ impl Default for Config {
                 },
             },
             auth: Auth::default(),
+            tls: TlsKeys {
+                cert: None,
+                key: None,
+            },
+            cors: Cors {
+                origins: ORIGINS.map(str::to_owned).into(),
+            },
             audit: Audit {
                 key_file: None,
                 checkpoint_every: 1000,
@@ -295,10 +352,9 @@ impl Default for Config {
             confirmations: Confirmations { ttl_ms: 120_000 },
             turns: Turns { max_tool_calls: 5 },
             tools: Tools {
-                risk: RISKS
-                    .iter()
-                    .map(|(tool, risk)| ((*tool).into(), (*risk).into()))
-                    .collect(),
+                risk: words(RISKS),
+                verify: words(LOOKS),
+                clipboard_file: None,
             },
             idempotency: Idempotency {
                 ttl_ms: 300_000,
@@ -309,6 +365,11 @@ impl Default for Config {
                 give_up_ms: 60_000,
             },
             dead_letters: DeadLetters { max: 1000 },
+            outbox: Outbox {
+                timeout_ms: 2000,
+                flush_interval_ms: 1000,
+                keep_delivered: 1000,
+            },
             vision: Vision { buffer_frames: 32 },
             slo: Slo::default(),
             store: StoreKeys {
@@ -320,6 +381,7 @@ impl Default for Config {
                 id_chars: 128,
                 page_size: 1000,
                 input_chars: 32_768,
+                frame_bytes: 1_048_576,
             },
         }
     }

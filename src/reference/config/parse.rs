@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::Config;
 use crate::reference::parts::Settings;
 use crate::reference::slo::shedding::KINDS;
+use crate::reference::verify;
+use crate::reference::web::cors::origin;
 
 /// Objects whose keys are data: a given one replaces the default as a whole.
-const GIVEN_AS_A_WHOLE: &[&str] = &["slo.thresholds", "tools.risk"];
+const GIVEN_AS_A_WHOLE: &[&str] = &["slo.thresholds", "tools.risk", "tools.verify"];
 /// The stages of a turn, as section 4 of the contract lists them.
 const STAGES: &[&str] = &[
     "asr",
@@ -104,6 +106,15 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(complaint(format!("tools.risk.{tool}"), message));
         }
     }
+    for text in &config.cors.origins {
+        origin(text).map_err(|message| complaint("cors.origins", message))?;
+    }
+    for (tool, kind) in &config.tools.verify {
+        if !verify::KINDS.contains(&kind.as_str()) {
+            let message = format!("{kind:?} is not one of {}", verify::KINDS.join(", "));
+            return Err(complaint(format!("tools.verify.{tool}"), message));
+        }
+    }
     if config.rate_limit.per_second == 0 || config.rate_limit.burst == 0 {
         return Err(complaint(
             "rate_limit",
@@ -119,6 +130,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.dead_letters.max == 0 {
         return Err(complaint("dead_letters.max", "has to be positive"));
+    }
+    if config.outbox.timeout_ms == 0 || config.outbox.flush_interval_ms == 0 {
+        let message = "timeout_ms and flush_interval_ms have to be positive";
+        return Err(complaint("outbox", message));
     }
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
@@ -256,9 +271,14 @@ mod tests {
                 "slo.thresholds.totl",
             ),
             (json!({"slo": {"shed": ["turns"]}}), "slo.shed"),
+            (json!({"cors": {"origins": ["*"]}}), "cors.origins"),
             (
                 json!({"tools": {"risk": {"x": "harmless"}}}),
                 "tools.risk.x",
+            ),
+            (
+                json!({"tools": {"verify": {"x": "luck"}}}),
+                "tools.verify.x",
             ),
             (json!([1]), "config"),
         ];

@@ -209,6 +209,7 @@ async fn a_key_in_progress_is_never_pruned_and_never_expires() {
     let opening = crate::reference::store::Opening {
         path: dir.path().join("data/api-gateway.db"),
         service: "api-gateway".to_owned(),
+        migrate: crate::reference::store::schema::up,
         after_migration: vec!["UPDATE idempotency_keys SET expires_at_ms = 1".to_owned()],
         busy_timeout: Duration::from_secs(2),
         start_deadline: Duration::from_secs(2),

@@ -53,6 +53,7 @@ fn limits(config: &Config) -> Extensions {
         "body_bytes": config.limits.body_bytes,
         "id_chars": config.limits.id_chars,
         "input_chars": config.limits.input_chars,
+        "frame_bytes": config.limits.frame_bytes,
         "page_size": config.limits.page_size,
         "request_target_bytes": TARGET_BYTES,
         "idempotency_key_chars": IDEMPOTENCY_KEY_CHARS,
@@ -95,6 +96,10 @@ fn operation(row: &Row, by_twin: bool, config: &Config) -> Operation {
     for gives in &row.says.gives {
         let answer = answer(row, gives, deprecated, config);
         operation = operation.response(gives.status.to_string(), answer);
+    }
+    if row.socket.is_some() {
+        let switched = ResponseBuilder::new().description("A WebSocket.");
+        operation = operation.response("101", switched.build());
     }
     for (status, why) in refusals(row) {
         operation = operation.response(status.to_string(), refusal(row, status, why));
@@ -249,6 +254,9 @@ fn refusals(row: &Row) -> impl Iterator<Item = (u16, &'static str)> {
     if row.min_role != MinRole::None {
         known.extend([400, 401, 403, 429]);
     }
+    if row.socket.is_some() {
+        known.push(426);
+    }
     if row.method != "GET" {
         known.extend([413, 415, 422]);
     }
@@ -277,6 +285,7 @@ const REFUSALS: &[(u16, &str)] = &[
         422,
         "JSON that breaks the schema, or a key of another request.",
     ),
+    (426, "Not asked to become a WebSocket."),
     (429, "Too many; Retry-After says when."),
     (502, "What was asked behind it failed."),
     (503, "Not now; Retry-After says when."),

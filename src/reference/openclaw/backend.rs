@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::reference::config::Config;
+use crate::reference::http::Http;
 use crate::reference::outbound::Outbound;
 use crate::reference::tools::{Outcome, Patience};
 
@@ -32,12 +33,7 @@ pub(super) struct Run<'a> {
 
 /// Runs the tool. After a crash (`resumed`) a backend that does not honour keys is not called again:
 /// the first call may have arrived, and nobody can tell.
-pub(super) async fn run(
-    http: &reqwest::Client,
-    config: &Config,
-    run: &Run<'_>,
-    resumed: bool,
-) -> Outcome {
+pub(super) async fn run(http: &Http, config: &Config, run: &Run<'_>, resumed: bool) -> Outcome {
     let tools = &config.backends.tools;
     if resumed && !tools.honours_keys {
         return Outcome::unknown("interrupted, and the backend does not honour keys");

@@ -73,7 +73,7 @@ pub async fn restore(gateway: &Service) -> Result<Slo, StoreError> {
     let live = Arc::clone(&gateway.shared.config);
     let models = &live.current().backends.models;
     let timeout = Duration::from_millis(models.timeout_ms);
-    let probe = ModelProbe::new(gateway.http.clone(), &models.url, timeout);
+    let probe = ModelProbe::new(reqwest::Client::clone(&gateway.http), &models.url, timeout);
     let (clock, started) = (Arc::clone(&gateway.parts.clock), Instant::now());
     let wiring = Wiring {
         current: Arc::new(move || {

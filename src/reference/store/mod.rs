@@ -16,7 +16,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{StoreError, is_lock};
-pub use open::{OpenError, Opened, Opening, Verify, inspect, inspect_shared, migrate_down, open};
+pub use open::{
+    Migrate, OpenError, Opened, Opening, Verify, inspect, inspect_shared, migrate_down, open,
+};
 pub use readers::Readers;
 pub use tx::Tx;
 pub use writer::{CommitFirst, GroupEnd};

@@ -23,6 +23,8 @@ pub struct Opening {
     pub path: PathBuf,
     /// The service that it belongs to, which is also its chain's name.
     pub service: String,
+    /// Brings it to the newest schema.
+    pub migrate: Migrate,
     /// Run after migration, at every start.
     pub after_migration: Vec<String>,
     /// How long a statement waits for another process's lock.
@@ -38,6 +40,9 @@ pub struct Opening {
     /// When callers are told.
     pub group_end: Arc<dyn GroupEnd>,
 }
+
+/// Brings the database of a service to the newest schema.
+pub type Migrate = fn(&mut Connection, &str) -> Result<(), schema::SchemaError>;
 
 /// The first break of the chain in a database.
 pub type Verify = Box<dyn Fn(&Connection) -> rusqlite::Result<Option<Break>> + Send>;
@@ -151,7 +156,7 @@ fn try_connect(opening: &Opening) -> Result<Ready, Trouble> {
     let mut conn = Connection::open(&opening.path)?;
     conn.busy_timeout(LOCKED_RETRY)?;
     prepare(&conn)?;
-    schema::up(&mut conn, &opening.service)?;
+    (opening.migrate)(&mut conn, &opening.service)?;
     for sql in &opening.after_migration {
         conn.execute_batch(sql)?;
     }

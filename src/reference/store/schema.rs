@@ -8,7 +8,7 @@ use rusqlite_migration::{M, Migrations};
 const CORE: &str = include_str!("sql/core.sql");
 /// v4.6 -> v4.7.
 const IDEMPOTENCY: &str = include_str!("sql/idempotency.sql");
-const IDEMPOTENCY_DOWN: &str = "DROP TABLE idempotency_keys;";
+const IDEMPOTENCY_DOWN: &str = "DROP TABLE IF EXISTS idempotency_keys;";
 
 /// Steps of one service between [`CORE`] and [`IDEMPOTENCY`].
 const SERVICES: &[(&str, &[&str])] = &[
@@ -20,6 +20,8 @@ const SERVICES: &[(&str, &[&str])] = &[
             include_str!("sql/decisions.sql"),
             include_str!("sql/actions.sql"),
             include_str!("sql/dead_letters.sql"),
+            include_str!("sql/sessions_profile.sql"),
+            include_str!("sql/outbox.sql"),
         ],
     ),
     ("memory-engine", &[include_str!("sql/memories.sql")]),

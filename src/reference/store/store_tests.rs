@@ -9,6 +9,7 @@ fn opening(dir: &Path) -> Opening {
     Opening {
         path: dir.join("api-gateway.db"),
         service: "api-gateway".to_owned(),
+        migrate: schema::up,
         after_migration: Vec::new(),
         busy_timeout: Duration::from_millis(20),
         start_deadline: Duration::from_millis(100),

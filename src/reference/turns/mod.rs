@@ -17,6 +17,7 @@ use crate::reference::dead_letters::{self, Failed, Source};
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done};
 use crate::reference::operations::{NewOperation, Operation, Resumer};
+use crate::reference::outbox::{self, Verdict, Write};
 use crate::reference::service::Service;
 use crate::reference::sessions;
 use crate::reference::web::{Call, Field, Longest, Reply, Row, Shape, Twin, handler};
@@ -209,8 +210,12 @@ async fn run(svc: Arc<Service>, turn: Turn) -> Reply {
                 latency.tool = started.elapsed();
                 stage("tool", latency.tool);
             }
+            let write = memory_write(&turn, &plan);
+            let started = Instant::now();
+            let verdict = outbox::try_now(&svc, &write).await;
+            latency.memory_write = started.elapsed();
             latency.total = begun.elapsed();
-            complete(&svc, &turn, plan, tool_calls, latency).await
+            complete(&svc, &turn, (plan, tool_calls), (write, verdict), latency).await
         }
     };
     if let Some(measured) = measured {
@@ -223,6 +228,7 @@ async fn run(svc: Arc<Service>, turn: Turn) -> Reply {
 struct Latency {
     model: Duration,
     tool: Duration,
+    memory_write: Duration,
     total: Duration,
 }
 
@@ -230,15 +236,40 @@ impl Latency {
     /// Milliseconds with three decimals.
     fn value(&self) -> Value {
         let ms = |stage: Duration| stage.as_micros() as f64 / 1000.0;
-        json!({"model": ms(self.model), "tool": ms(self.tool), "total": ms(self.total)})
+        json!({
+            "model": ms(self.model),
+            "tool": ms(self.tool),
+            "memory_write": ms(self.memory_write),
+            "total": ms(self.total),
+        })
+    }
+}
+
+/// What of a turn the memory engine is to keep.
+fn memory_write(turn: &Turn, plan: &Plan) -> Write {
+    let Detail {
+        turn_id,
+        session_id,
+        input_text,
+        ..
+    } = &turn.detail;
+    let origin = &turn.origin;
+    Write {
+        id: outbox::id_of(turn_id),
+        session_id: session_id.clone(),
+        turn_id: turn_id.clone(),
+        body: outbox::remembered(input_text, &plan.text, turn_id, session_id),
+        correlation_id: origin.correlation_id.clone(),
+        causal_parent: plan.causal_parent.clone(),
+        actor: format!("{};{}", origin.actor_id, origin.actor_role),
     }
 }
 
 async fn complete(
     svc: &Arc<Service>,
     turn: &Turn,
-    plan: Plan,
-    tool_calls: Vec<Value>,
+    (plan, tool_calls): (Plan, Vec<Value>),
+    (write, verdict): (Write, Verdict),
     latency: Latency,
 ) -> Reply {
     let Detail {
@@ -256,6 +287,7 @@ async fn complete(
         correlation_id,
         move |tx, operation| {
             sessions::count_turn(tx, &session_id)?;
+            outbox::keep(tx, &write, verdict)?;
             for failed in &failed {
                 dead_letters::add(tx, failed, letters)?;
             }
@@ -268,7 +300,10 @@ async fn complete(
                 "session_id": session_id,
                 "assistant_text": plan.text,
                 "tool_calls": tool_calls,
-                "memory": {"written": 0, "retrieved_count": 0},
+                "memory": {
+                    "written": u64::from(verdict == Verdict::Delivered),
+                    "retrieved_count": 0,
+                },
                 "latency": latency.value(),
                 "decision": plan.decision,
             });

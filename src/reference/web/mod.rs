@@ -4,6 +4,7 @@
 
 mod body;
 mod call;
+pub mod cors;
 mod fields;
 mod headers;
 mod limiter;
@@ -13,6 +14,8 @@ mod refusal;
 mod route;
 mod says;
 mod server;
+mod socket;
+pub mod tls;
 
 pub use call::{Actor, Call, Fence, IdempotencyKey, Role};
 pub use fields::Fields;
@@ -23,4 +26,5 @@ pub(in crate::reference) use refusal::with_ok;
 pub use refusal::{Body, Refusal, Reply};
 pub use route::{Handler, MinRole, Row, Twin, handler};
 pub use says::{Field, Gives, Longest, Most, Says, Shape};
-pub(in crate::reference) use server::{Front, listen};
+pub(in crate::reference) use server::{Front, Speaks, listen};
+pub use socket::{SocketHandler, may_open, socket};

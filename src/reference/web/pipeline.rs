@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Query, Request};
+use axum::extract::Query;
 use axum::http::request::Parts as Head;
 use serde_json::json;
 
 use super::matching::{Matched, find};
 use super::server::Front;
+use super::socket::Opening;
 use super::{Call, MinRole, Refusal, Reply, Role, Row, Twin, body, headers};
 use crate::reference::identity::Denied;
 use crate::reference::identity::door::Knock;
@@ -33,64 +34,89 @@ struct Intake<'a> {
 pub(super) async fn answer(
     front: &Front,
     peer: SocketAddr,
-    request: Request,
-    correlation_id: &str,
-) -> Reply {
-    let (head, body) = request.into_parts();
+    (head, body): (Head, Body),
+    (correlation_id, upgrades): (&str, bool),
+) -> (Reply, Option<Opening>) {
     let intake = Intake {
         front,
         head: &head,
         peer,
         correlation_id,
     };
+    let (row, service, mut call, by_twin) = match look_up(&intake).await {
+        Ok(found) => found,
+        Err(reply) => return (reply, None),
+    };
+    let migrate_to = (by_twin && row.twin == Twin::Deprecated).then(|| call.path.clone());
+    let reply = match admit(&intake, &service, row, body, &mut call).await {
+        Ok(()) if row.socket.is_some() && !upgrades => not_upgraded(correlation_id),
+        Ok(()) => run(row, service.clone(), call.clone()).await,
+        Err(refused) => refused,
+    };
+    let opens = row.socket.clone().filter(|_| reply.status == 101);
+    let opening = opens.map(|handler| Opening {
+        handler,
+        service,
+        call,
+    });
+    let reply = match migrate_to {
+        Some(path) => reply
+            .header("x-deprecated", "true")
+            .header("x-migrate-to", path),
+        None => reply,
+    };
+    (reply, opening)
+}
+
+/// From the request line to a row, or to the answer that there is none.
+async fn look_up<'a>(intake: &Intake<'a>) -> Result<(&'a Row, Arc<Service>, Call, bool), Reply> {
+    let (head, correlation_id) = (intake.head, intake.correlation_id);
+    let refuse = |refusal: Refusal| Err(refusal.reply(correlation_id));
     let target = head
         .uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
     if target > TARGET_BYTES || head.uri.path().contains('%') {
-        return Refusal::malformed("the request target is too long or escaped")
-            .reply(correlation_id);
+        return refuse(Refusal::malformed(
+            "the request target is too long or escaped",
+        ));
     }
     let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(&head.uri) else {
-        return Refusal::malformed("the query is malformed").reply(correlation_id);
+        return refuse(Refusal::malformed("the query is malformed"));
     };
-    let matched = find(&front.rows, head.method.as_str(), head.uri.path());
-    let Some(service) = front.service() else {
-        return starting(&intake);
+    let matched = find(&intake.front.rows, head.method.as_str(), head.uri.path());
+    let Some(service) = intake.front.service() else {
+        return Err(starting(intake));
     };
-    let (row, path, params, by_twin) = match matched {
+    match matched {
         Matched::Route {
             row,
             path,
             params,
             by_twin,
-        } => (row, path, params, by_twin),
-        Matched::Method { allow, open } => {
-            return wrong_method(&intake, &service, allow, open).await;
+        } => {
+            let call = Call {
+                endpoint: format!("{} {}", row.method, row.path),
+                method: row.method,
+                resource: resource(row, &params),
+                path,
+                params,
+                query,
+                action: row.action,
+                ..Call::anonymous(correlation_id)
+            };
+            Ok((row, service, call, by_twin))
         }
-        Matched::Nothing => return nothing(&intake, &service).await,
-    };
-    let migrate_to = (by_twin && row.twin == Twin::Deprecated).then(|| path.clone());
-    let mut call = Call {
-        endpoint: format!("{} {}", row.method, row.path),
-        method: row.method,
-        resource: resource(row, &params),
-        path,
-        params,
-        query,
-        action: row.action,
-        ..Call::anonymous(correlation_id)
-    };
-    let reply = match admit(&intake, &service, row, body, &mut call).await {
-        Ok(()) => run(row, service, call).await,
-        Err(refused) => refused,
-    };
-    match migrate_to {
-        Some(path) => reply
-            .header("x-deprecated", "true")
-            .header("x-migrate-to", path),
-        None => reply,
+        Matched::Method { allow, open } => Err(wrong_method(intake, &service, allow, open).await),
+        Matched::Nothing => Err(nothing(intake, &service).await),
     }
+}
+
+fn not_upgraded(correlation_id: &str) -> Reply {
+    let message = "this is a WebSocket: ask for an upgrade";
+    Refusal::new(426, "UPGRADE_REQUIRED", message)
+        .reply(correlation_id)
+        .header("upgrade", "websocket")
 }
 
 /// Everything between the request line and the handler.

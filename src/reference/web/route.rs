@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::{Call, Field, Gives, Reply, Says};
+use super::{Call, Field, Gives, Reply, Says, SocketHandler};
 use crate::reference::service::Service;
 
 /// What a route does.
@@ -76,8 +76,10 @@ pub struct Row {
     pub action: &'static str,
     /// What an audit entry says it was done to when nothing closer is known, `session/{id}`.
     pub resource: &'static str,
-    /// What it does.
+    /// What it does; of a WebSocket, whether it may be opened.
     pub handler: Handler,
+    /// What is spoken on it, of a WebSocket.
+    pub socket: Option<SocketHandler>,
     /// What the document says of it.
     pub says: Says,
 }
@@ -101,6 +103,7 @@ impl Row {
             action: "read",
             resource: path,
             handler,
+            socket: None,
             says: Says::default(),
         }
     }
@@ -136,6 +139,21 @@ impl Row {
         Self {
             method,
             ..Self::get(service, path, since, handler)
+        }
+    }
+
+    /// A WebSocket, for operators: `opens` answers 101 or refuses.
+    pub fn socket(
+        service: &'static str,
+        path: &'static str,
+        since: &'static str,
+        opens: Handler,
+        socket: SocketHandler,
+    ) -> Self {
+        Self {
+            min_role: MinRole::Operator,
+            socket: Some(socket),
+            ..Self::get(service, path, since, opens)
         }
     }
 

@@ -41,7 +41,10 @@ impl Prey {
     pub(super) async fn start(cx: &mut Cx, seen: &mut Evidence) -> Result<Self, Undecided> {
         let instance = cx.start(json!({})).await?;
         let listening = instance.listening();
-        seen.chains = listening.chains.keys().cloned().collect();
+        // An attack on one chain must not be told by another: a chain that only grows with another is
+        // left out.
+        let alone = |chain: &&String| effect(chain, cx.seed, "").is_some();
+        seen.chains = listening.chains.keys().filter(alone).cloned().collect();
         seen.pinned = hex(instance.setup().keys.audit_public().as_bytes());
         let database = |chain: &String| {
             let path = listening.databases.get(chain)?.clone();

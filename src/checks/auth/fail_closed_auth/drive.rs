@@ -1,25 +1,15 @@
 //! How fail-closed-auth is driven.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use rand::RngExt;
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
-use super::{Asked, Evidence, Material, Outcome, Start};
+use super::{Asked, Evidence, Material, Start};
 use crate::checks::auth::tried::Tried;
+use crate::checks::starts::{WATCHED, attempt, place};
 use crate::checks::{Cx, Undecided};
-use crate::target::{Ask, Client, Credential, Instance, Launcher, Setup, StartError};
-
-/// How often a port is tried while its target starts.
-const LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// How long one try may take.
-const LOOK_TIMEOUT: Duration = Duration::from_millis(200);
-/// Whose port is tried; it is bound before the others.
-const WATCHED: &str = "api-gateway";
+use crate::target::{Ask, Client, Credential, Instance, Launcher, Setup};
 
 /// Drives it.
 ///
@@ -45,26 +35,10 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     Ok(())
 }
 
-/// Writes the key material, and an address that no other process has a reason to use: what answers
-/// there is this target. It is made of no seed: the same gate may run twice at once under one.
+/// Writes the key material, and an address of its own.
 fn give(setup: &mut Setup, number: u16, material: Material) -> Result<SocketAddr, Undecided> {
-    let mut rng = rand::rng();
-    let mut byte = || rng.random_range(1..255);
-    let host = Ipv4Addr::new(127, byte(), byte(), byte());
-    let mut port = 20_000 + 100 * number;
-    let mut watched = None;
-    if let Some(services) = setup.config["services"].as_object_mut() {
-        for (name, service) in services {
-            service["host"] = json!(host);
-            service["port"] = json!(port);
-            if name == WATCHED {
-                watched = Some(SocketAddr::from((host, port)));
-            }
-            port += 1;
-        }
-    }
     write(setup, material)?;
-    watched.ok_or_else(|| Undecided(format!("the config names no {WATCHED}")))
+    place(setup, number)
 }
 
 fn write(setup: &mut Setup, material: Material) -> Result<(), Undecided> {
@@ -117,62 +91,18 @@ async fn start(
     setup: Setup,
     address: SocketAddr,
 ) -> Result<Start, Undecided> {
-    let watch = Watch::begin(address);
-    let started = launcher.start(setup).await;
-    let (looks, reached) = watch.end().await?;
-    let (outcome, asked) = match started {
-        Ok(instance) => (Outcome::Ready, ask(&instance).await),
-        Err(StartError::Exited { status, .. }) => (Outcome::Exited(status.code()), Vec::new()),
-        Err(error) if error.by_target() => (Outcome::Stuck(error.to_string()), Vec::new()),
-        Err(error) => return Err(error.into()),
+    let attempt = attempt(&launcher, setup, address).await?;
+    let asked = match &attempt.target {
+        Some(instance) => ask(instance).await,
+        None => Vec::new(),
     };
     Ok(Start {
         material,
-        outcome,
-        looks,
-        reached,
+        outcome: attempt.outcome,
+        looks: attempt.looks,
+        reached: attempt.reached,
         asked,
     })
-}
-
-/// Tries a port again and again, on a thread of its own: a runtime that is busy must not keep it
-/// from looking. It ends when this is dropped.
-struct Watch {
-    over: Arc<AtomicBool>,
-    counts: JoinHandle<(u64, u64)>,
-}
-
-impl Watch {
-    fn begin(address: SocketAddr) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&over);
-        let counts = tokio::task::spawn_blocking(move || {
-            let (mut looks, mut reached) = (0, 0);
-            loop {
-                // Once more after the end, when the answer is certain.
-                let last = stop.load(Ordering::Acquire);
-                looks += 1;
-                reached += u64::from(TcpStream::connect_timeout(&address, LOOK_TIMEOUT).is_ok());
-                if last {
-                    return (looks, reached);
-                }
-                std::thread::sleep(LOOK_INTERVAL);
-            }
-        });
-        Self { over, counts }
-    }
-
-    /// How often it looked, and how often somebody was there.
-    async fn end(mut self) -> Result<(u64, u64), Undecided> {
-        self.over.store(true, Ordering::Release);
-        Ok((&mut self.counts).await?)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Release);
-    }
 }
 
 async fn ask(instance: &Instance) -> Vec<Asked> {

@@ -3,13 +3,12 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::reads::{self, Things};
 use super::{CALLS, Call, Evidence, Seen, Started, Who};
 use crate::base::json::sha256_hex;
 use crate::checks::auth::tables::Tables;
 use crate::checks::auth::tried::Tried;
 use crate::checks::bench::{self, Bench};
-use crate::checks::recipes;
+use crate::checks::reads::{self, Things};
 use crate::checks::{Cx, Undecided};
 use crate::contract::routes::{Route, floor};
 use crate::target::{Ask, Client, Credential, Instance, StartError};
@@ -39,7 +38,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     };
     let makings = floor().filter(|route| route.mutating);
     let bench = &bench;
-    let makings = makings.map(|route| async move { (route, make(bench, route).await) });
+    let makings = makings.map(|route| async move { (route, bench.request(route).await) });
     let made = join_all(makings).await;
     let mut tables = Tables::open(&target, &cx.models, &cx.tools)?;
     read_all(&desk, &things, seen, false).await;
@@ -147,15 +146,6 @@ impl Desk {
         }
         calls
     }
-}
-
-/// A valid request of a mutating route.
-async fn make(bench: &Bench, route: &Route) -> Result<Ask, Undecided> {
-    let recipe = recipes::of(route).ok_or_else(|| Undecided("it has no recipe".to_owned()))?;
-    let things = bench.make(recipe, &route.to_string(), 1).await?;
-    let thing = things.first();
-    let thing = thing.ok_or_else(|| Undecided("nothing was made for it".to_owned()))?;
-    Ok(recipe.ask(thing))
 }
 
 /// All routes that change nothing, side by side: those that answer by themselves, or those that hand

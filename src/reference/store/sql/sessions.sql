@@ -2,7 +2,6 @@ CREATE TABLE sessions (
     id TEXT NOT NULL PRIMARY KEY,
     user_id TEXT NOT NULL,
     conversation_id TEXT NOT NULL,
-    profile TEXT NOT NULL,
     metadata TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('active', 'closed')),
     turn_count INTEGER NOT NULL,

@@ -11,8 +11,8 @@ use crate::target::{Ask, Client, Exchange};
 
 /// Ids of things that are there to be read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Things {
-    pub(super) session: String,
+pub(crate) struct Things {
+    pub(crate) session: String,
     action: String,
     memory: String,
     task: String,
@@ -53,7 +53,7 @@ fn body(route: &Route, things: &Things) -> Option<Value> {
 }
 
 /// A request of a route.
-pub(super) fn ask(route: &Route, things: &Things) -> Option<Ask> {
+pub(crate) fn ask(route: &Route, things: &Things) -> Option<Ask> {
     if route.method == "POST" {
         return Some(Ask::post(&route.service, &route.path, body(route, things)?));
     }
@@ -62,7 +62,7 @@ pub(super) fn ask(route: &Route, things: &Things) -> Option<Ask> {
 }
 
 /// Whether a route hands a question on to a backend: the backend is called, and no table changes.
-pub(super) fn hands_on(route: &Route) -> bool {
+pub(crate) fn hands_on(route: &Route) -> bool {
     ["/chat", "/run", "/v1/perception/analyze"].contains(&route.path.as_str())
 }
 
@@ -71,7 +71,7 @@ impl Things {
     ///
     /// # Errors
     /// When an answer carries no id.
-    pub(super) async fn make(client: &Client) -> Result<Self, Undecided> {
+    pub(crate) async fn make(client: &Client) -> Result<Self, Undecided> {
         let session = approvals::session(client).await?;
         let plan = json!({"intent": "file.write", "params": {}, "session_id": session});
         let fact = json!({"type": "fact", "content": "tea at four"});

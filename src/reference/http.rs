@@ -1,0 +1,116 @@
+//! The client of the services: plain HTTP to backends, and to the services of the stack whatever
+//! their listeners speak.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use bytes::Bytes;
+use rustls::ClientConfig;
+
+use super::web::tls;
+
+/// A client that finds out by the URL what to speak.
+#[derive(Clone)]
+pub struct Http {
+    plain: reqwest::Client,
+    secure: Option<Arc<ClientConfig>>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No connection was made: the callee has seen nothing.
+    NotSent(String),
+    /// Sent, and no answer: it may have happened.
+    InDoubt(String),
+}
+
+impl From<reqwest::Client> for Http {
+    fn from(plain: reqwest::Client) -> Self {
+        Self {
+            plain,
+            secure: None,
+        }
+    }
+}
+
+/// For what is plain anyway.
+impl Deref for Http {
+    type Target = reqwest::Client;
+
+    fn deref(&self) -> &reqwest::Client {
+        &self.plain
+    }
+}
+
+impl Http {
+    /// One that can also talk TLS.
+    pub fn new(plain: reqwest::Client, secure: Option<Arc<ClientConfig>>) -> Self {
+        Self { plain, secure }
+    }
+
+    /// Sends a request and waits for its whole answer: the status and the body.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        timeout: Duration,
+    ) -> Result<(u16, Bytes), Fault> {
+        let request = request.timeout(timeout).build();
+        let request = request.map_err(|error| Fault::NotSent(cause(&error)))?;
+        match &self.secure {
+            Some(config) if request.url().scheme() == "https" => {
+                let call = tls::call(config, whole(&request)?);
+                let late = || Fault::InDoubt("no answer in time".to_owned());
+                tokio::time::timeout(timeout, call)
+                    .await
+                    .unwrap_or_else(|_| Err(late()))
+            }
+            _ => self.plain(request).await,
+        }
+    }
+
+    async fn plain(&self, request: reqwest::Request) -> Result<(u16, Bytes), Fault> {
+        let in_doubt = |error| Fault::InDoubt(cause(&error));
+        match self.plain.execute(request).await {
+            Err(error) if error.is_connect() || error.is_builder() => {
+                Err(Fault::NotSent(cause(&error)))
+            }
+            Err(error) => Err(in_doubt(error)),
+            Ok(response) => {
+                let status = response.status().as_u16();
+                Ok((status, response.bytes().await.map_err(in_doubt)?))
+            }
+        }
+    }
+}
+
+/// The same request for the other client.
+fn whole(request: &reqwest::Request) -> Result<Request<Body>, Fault> {
+    let bytes = request.body().and_then(reqwest::Body::as_bytes);
+    let body = Body::from(bytes.unwrap_or_default().to_vec());
+    let mut built = Request::builder()
+        .method(request.method())
+        .uri(request.url().as_str())
+        .body(body)
+        .map_err(|error| Fault::NotSent(error.to_string()))?;
+    *built.headers_mut() = request.headers().clone();
+    Ok(built)
+}
+
+/// The innermost cause: what the operating system said, not which layer wrapped it.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let mut source: &dyn std::error::Error = error;
+    while let Some(inner) = source.source() {
+        source = inner;
+    }
+    source.to_string()
+}
