@@ -487,11 +487,16 @@ mod tests {
 
     #[test]
     fn what_is_not_built_and_what_has_no_check_is_noted() {
-        let plan = plan(&["audit-chain-present", "wal-mode"]);
+        let mut plan = plan(&["audit-chain-present", "wal-mode"]);
+        let other = plan
+            .gates
+            .iter_mut()
+            .find(|gate| gate.spec.name == "wal-mode");
+        other.unwrap().spec.name = "nobody-checks-it".to_owned();
         let mut proof = Proof::default();
         let built = mutant("audit-constant-prev", "audit-chain-present", "-");
         sort_gates(&plan, &[built], &mut proof);
-        assert_eq!(proof.unchecked[0].0, "wal-mode");
+        assert_eq!(proof.unchecked[0].0, "nobody-checks-it");
         assert_eq!(
             proof.unchecked[0].1,
             ["journal-mode-delete", "store-acks-before-commit"]
