@@ -487,14 +487,14 @@ mod tests {
 
     #[test]
     fn what_is_not_built_and_what_has_no_check_is_noted() {
-        let plan = plan(&["audit-chain-present", "wal-mode"]);
+        let plan = plan(&["audit-chain-present", "tts-streaming"]);
         let mut proof = Proof::default();
         let built = mutant("audit-constant-prev", "audit-chain-present", "-");
         sort_gates(&plan, &[built], &mut proof);
-        assert_eq!(proof.unchecked[0].0, "wal-mode");
+        assert_eq!(proof.unchecked[0].0, "tts-streaming");
         assert_eq!(
             proof.unchecked[0].1,
-            ["journal-mode-delete", "store-acks-before-commit"]
+            ["tts-single-blob", "tts-frames-reordered"]
         );
         let missing: Vec<&str> = proof
             .missing
