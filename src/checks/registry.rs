@@ -111,6 +111,11 @@ macro_rules! check {
 /// Every check there is, in the order of the gates.
 pub const CHECKS: &[Check] = &[
     check!(
+        "file-exists",
+        "src/checks/boot/file_exists.rs",
+        super::boot::file_exists
+    ),
+    check!(
         "compile-all",
         "src/checks/boot/compile_all.rs",
         super::boot::compile_all

@@ -11,6 +11,7 @@ pub mod effects;
 pub mod events;
 pub mod merkle;
 pub mod note;
+pub mod recorded;
 pub mod routes;
 #[cfg(test)]
 mod samples;
