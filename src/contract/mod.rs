@@ -16,6 +16,7 @@ pub mod routes;
 #[cfg(test)]
 mod samples;
 pub mod slo;
+pub mod supervision;
 pub mod trace;
 pub mod users;
 

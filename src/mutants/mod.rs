@@ -21,6 +21,7 @@ mod replay;
 mod restart;
 mod slo;
 mod storms;
+mod supervision;
 mod tasks;
 mod tasks_routes;
 mod turns;
@@ -83,6 +84,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     consent::MUTANTS,
     storms::MUTANTS,
     exposure::MUTANTS,
+    supervision::MUTANTS,
     baselines::MUTANTS,
 ];
 
