@@ -27,6 +27,8 @@ const MEMORY: &str = "memory-engine";
 const PERCEPTION: &str = "perception";
 /// The steps to a consent that is ACTIVE.
 pub(crate) const CONSENTING: [&str; 3] = ["request", "grant", "activate"];
+/// Services that can be restarted.
+const SERVICES: [&str; 4] = [MEMORY, "openclaw", GATEWAY, "vision-capture"];
 
 /// What has to be there before a request can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub(crate) enum Needs {
     Consent(&'static [&'static str]),
     /// A session that may be perceived.
     Watched,
+    /// A service of the stack.
+    Service,
 }
 
 /// What one request is about.
@@ -119,7 +123,20 @@ impl Bench {
             Needs::Watched => {
                 try_join_all(markers.into_iter().map(|marker| self.watched(marker))).await
             }
+            Needs::Service => {
+                let things = markers.into_iter().zip(SERVICES.iter().cycle());
+                Ok(things.map(|(marker, id)| thing(marker, id, 0)).collect())
+            }
         }
+    }
+
+    /// How a service is, as eva-os shows it.
+    async fn service(&self, name: &str) -> Value {
+        let exchange = self.client.send(Ask::get(EVA, "/health/all")).await;
+        let services = exchange.answered()["services"].as_array();
+        let own = |one: &&Value| one["service"] == name;
+        let shown = services.into_iter().flatten().find(own);
+        shown.cloned().unwrap_or(Value::Null)
     }
 
     async fn task(&self, marker: String) -> Result<Thing, Undecided> {
@@ -186,6 +203,7 @@ impl Bench {
     pub(crate) async fn look(&self, recipe: &Recipe, thing: &Thing) -> Value {
         let (service, path) = match recipe.needs {
             Needs::Nothing => return Value::Null,
+            Needs::Service => return self.service(&thing.id).await,
             Needs::Session => (GATEWAY, format!("/v3/sessions/{}", thing.id)),
             Needs::Task => (EVA, format!("/tasks/{}", thing.id)),
             Needs::Letter => (GATEWAY, "/v3/dead-letters".to_owned()),

@@ -19,6 +19,7 @@ pub mod reliability;
 pub mod sent;
 pub mod slo;
 pub mod starts;
+pub mod supervision;
 pub mod tools;
 
 pub use crate::chaos::Judgement;

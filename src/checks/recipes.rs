@@ -210,6 +210,22 @@ pub(crate) static RECIPES: &[Recipe] = &[
         again: Again::Refused(404, "TASK_NOT_FOUND"),
     },
     Recipe {
+        service: EVA,
+        line: ("POST", "/v1/supervision/maintenance-mode"),
+        needs: Needs::Nothing,
+        body: |thing| json!({"enabled": true, "reason": thing.marker}),
+        other: reason,
+        again: Again::Done,
+    },
+    Recipe {
+        service: EVA,
+        line: ("POST", "/v1/supervision/restart/{service}"),
+        needs: Needs::Service,
+        body: |thing| json!({"reason": thing.marker}),
+        other: reason,
+        again: Again::Done,
+    },
+    Recipe {
         service: "vision-capture",
         line: ("POST", "/v1/vision/frames"),
         needs: Needs::Session,
@@ -327,7 +343,11 @@ impl Recipe {
     /// The request about this.
     pub(crate) fn ask(&self, thing: &Thing) -> Ask {
         let (method, path) = self.line;
-        let ask = Ask::new(self.service, method, &path.replace("{id}", &thing.id));
+        let brace = |text: &str| {
+            text.replace("{id}", &thing.id)
+                .replace("{service}", &thing.id)
+        };
+        let ask = Ask::new(self.service, method, &brace(path));
         let body = (self.body)(thing);
         Ask {
             body: (!body.is_null()).then_some(body),
@@ -384,7 +404,7 @@ mod tests {
             assert_eq!(ask.path, body.path);
             assert_ne!(ask.body, body.body, "{:?}", recipe.line);
             let other = recipe.about(&one, &two);
-            if recipe.line.1.contains("{id}") {
+            if recipe.line.1.contains('{') {
                 assert_eq!(ask.body, other.body, "{:?}", recipe.line);
                 assert_ne!(ask.path, other.path, "{:?}", recipe.line);
             } else if recipe.needs != Needs::Nothing {

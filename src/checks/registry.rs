@@ -123,6 +123,11 @@ macro_rules! check {
 /// Every check there is, in the order of the gates.
 pub const CHECKS: &[Check] = &[
     check!(
+        "file-exists",
+        "src/checks/boot/file_exists.rs",
+        super::boot::file_exists
+    ),
+    check!(
         "compile-all",
         "src/checks/boot/compile_all.rs",
         super::boot::compile_all
@@ -198,6 +203,16 @@ pub const CHECKS: &[Check] = &[
         super::auth::service_token
     ),
     check!(
+        "restart-method",
+        "src/checks/supervision/restart_method.rs",
+        super::supervision::restart_method
+    ),
+    check!(
+        "restart-policy",
+        "src/checks/supervision/restart_policy.rs",
+        super::supervision::restart_policy
+    ),
+    check!(
         "tasks-endpoint",
         "src/checks/policy/tasks_endpoint.rs",
         super::policy::tasks_endpoint
@@ -208,6 +223,21 @@ pub const CHECKS: &[Check] = &[
         super::policy::approve_endpoint
     ),
     check!(
+        "health-restart-trigger",
+        "src/checks/supervision/health_restart_trigger.rs",
+        super::supervision::health_restart_trigger
+    ),
+    check!(
+        "orchestrator-supervised",
+        "src/checks/supervision/orchestrator_supervised.rs",
+        super::supervision::orchestrator_supervised
+    ),
+    check!(
+        "orchestrator-boot",
+        "src/checks/supervision/orchestrator_boot.rs",
+        super::supervision::orchestrator_boot
+    ),
+    check!(
         "tool-proxy-canonical",
         "src/checks/tools/tool_proxy_canonical.rs",
         super::tools::tool_proxy_canonical
@@ -216,6 +246,11 @@ pub const CHECKS: &[Check] = &[
         "memory-proxy-canonical",
         "src/checks/memory/memory_proxy_canonical.rs",
         super::memory::memory_proxy_canonical
+    ),
+    check!(
+        "vision-supervised",
+        "src/checks/supervision/vision_supervised.rs",
+        super::supervision::vision_supervised
     ),
     check!(
         "verify-real",
@@ -271,6 +306,11 @@ pub const CHECKS: &[Check] = &[
         "approvals-restore",
         "src/checks/durability/approvals_restore.rs",
         super::durability::approvals_restore
+    ),
+    check!(
+        "supervisor-budget-persist",
+        "src/checks/supervision/supervisor_budget_persist.rs",
+        super::supervision::supervisor_budget_persist
     ),
     check!(
         "outbox-idempotent",

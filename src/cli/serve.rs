@@ -16,7 +16,7 @@ use super::{block_on, incident, places};
 use crate::mutants::{self, nulls, wire};
 use crate::reference::log::LogFile;
 use crate::reference::wiring::SERVICES;
-use crate::reference::{self, OpenError, Options, Parts, ServeError};
+use crate::reference::{self, OpenError, Options, Parts, ServeError, Wanted};
 
 /// What goes into the log file.
 const LOGGED: &str = "warn,sonia_gate=info";
@@ -34,6 +34,12 @@ pub(super) struct Arguments {
     /// Host only this service (repeatable); the others are found by services.NAME.url
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(SERVICES))]
     service: Vec<String>,
+    /// Host eva-os, and start the other services as processes that it supervises
+    #[arg(long, conflicts_with = "service")]
+    supervise: bool,
+    /// Start the orchestrator too
+    #[arg(long, requires = "supervise")]
+    with_orchestrator: bool,
     /// End when stdin closes
     #[arg(long)]
     with_parent: bool,
@@ -97,6 +103,9 @@ fn options(arguments: &Arguments) -> Result<Options, Stop> {
         .collect();
     options.services.clone_from(&arguments.service);
     options.with_parent = arguments.with_parent;
+    options.supervise = arguments.supervise.then_some(Wanted {
+        orchestrator: arguments.with_orchestrator,
+    });
     options.lines = Arc::new(say);
     options.argv = vec![places::binary()?.display().to_string(), "serve".to_owned()];
     for (option, value) in [("--mutant", &arguments.mutant), ("--null", &arguments.null)] {
@@ -132,6 +141,7 @@ fn advice(error: &ServeError) -> &'static str {
             "stop what uses the port, or write another one (0: any) in the config"
         }
         ServeError::Open(error) => database_advice(error),
+        ServeError::Boot(_) => "nothing was left running; what the service said of it stands above",
         _ => "nothing was served; start it again when the cause is gone",
     }
 }

@@ -11,10 +11,12 @@ pub mod effects;
 pub mod events;
 pub mod merkle;
 pub mod note;
+pub mod recorded;
 pub mod routes;
 #[cfg(test)]
 mod samples;
 pub mod slo;
+pub mod supervision;
 pub mod trace;
 pub mod users;
 

@@ -19,6 +19,7 @@ use super::checkpoint::{Consistency, Signed};
 use super::dead_letters::{DeadLetters, Rehearsed, Replayed};
 use super::events::{ClosedWindow, Event, Events};
 use super::slo::SloStatus;
+use super::supervision::{Graph, HealthAll, Maintenance, RestartAsked};
 use super::trace::Trace;
 use super::users::{KeyRotated, UserCreated, UserRevoked};
 
@@ -107,6 +108,10 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "user-create" => whole::<Body<UserCreated>>(body),
         "user-rotate-key" => whole::<Body<KeyRotated>>(body),
         "user-delete" => whole::<Body<UserRevoked>>(body),
+        "dependency-graph" => whole::<Body<Graph>>(body),
+        "health-all" => whole::<Body<HealthAll>>(body),
+        "maintenance-mode" => whole::<Body<Maintenance>>(body),
+        "supervision-restart" => whole::<Body<RestartAsked>>(body),
         "slo-status" => whole::<Body<SloStatus>>(body),
         other => Err(format!("no type reads the sample {other}: name it here")),
     }

@@ -35,6 +35,8 @@ pub enum Kind {
     Tools,
     /// `POST /store` of a memory engine.
     Memory,
+    /// `GET /healthz` of this service of the stack, and nothing else.
+    Health(&'static str),
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Self::Models => "/chat",
             Self::Tools => "/run",
             Self::Memory => "/store",
+            Self::Health(_) => "/healthz",
         }
     }
 
@@ -64,6 +67,10 @@ impl Kind {
                 let kind = &request["type"];
                 json!({"ok": true, "id": format!("mem_{id}"), "type": kind, "priority": "normal"})
             }
+            Self::Health(service) => json!({
+                "ok": true, "service": service, "version": "4.7.0",
+                "contract_version": "v4.6.0",
+            }),
         }
     }
 }
@@ -74,6 +81,7 @@ impl Kind {
         match self {
             Self::Models => json!({"text": "", "tool_calls": []}),
             Self::Tools | Self::Memory => json!({"ok": true, "result": {}}),
+            Self::Health(_) => self.answer(&Value::Null),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::levers::Levers;
-use super::{May, Mutant, STATUS_ROUTE, auth, fences, idempotency, slo};
+use super::{May, Mutant, STATUS_ROUTE, auth, fences, idempotency, slo, supervision};
 use crate::reference::mutation::{Claim, Claimed, Claims};
 use crate::reference::store::{StoreError, Tx};
 use crate::reference::wiring::SERVICES;
@@ -37,12 +37,14 @@ const fn of_v47(gate: &'static str) -> May {
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
-    // Without the restart budgets, which nobody keeps yet.
     Mutant {
         name: "v4.6-m0",
-        must: &["role-enforcement"],
+        must: &["role-enforcement", "supervisor-budget-persist"],
         may: &[] as &[May],
-        apply: |levers| auth::door(levers, auth::Roles(|_| true)),
+        apply: |levers| {
+            auth::door(levers, auth::Roles(|_| true));
+            supervision::budgets_in_memory(levers);
+        },
     },
     Mutant {
         name: "v4.7-m0",

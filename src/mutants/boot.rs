@@ -36,9 +36,53 @@ const CONFIRMATIONS_OVER_A_RESTART: &[May] = &[
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "route-dropped",
+        must: &["file-exists"],
+        may: &[May {
+            gate: "role-enforcement",
+            reason: "an observer is to be served on every route of the table",
+        }],
+        apply: |levers| levers.without_route(("model-router", "GET", "/providers")),
+    },
+    Mutant {
+        name: "service-wrong-name",
+        must: &["file-exists"],
+        may: &[
+            May {
+                gate: "bind-audit",
+                reason: "it asks who answers where each service is announced",
+            },
+            May {
+                gate: "tls-config",
+                reason: "it asks each service over TLS who it is",
+            },
+            May {
+                gate: "bundle-manifest-signed",
+                reason: "a bundle tells how each service is, by the name it gives itself",
+            },
+        ],
+        apply: |levers| {
+            levers.route(("perception", "GET", "/healthz"), |original| {
+                Arc::new(move |service, call| {
+                    let original = Arc::clone(&original);
+                    Box::pin(async move {
+                        let mut reply = original(service, call).await;
+                        if let web::Body::Json(body) = &mut reply.body {
+                            body["service"] = json!("vision-capture");
+                        }
+                        reply
+                    })
+                })
+            });
+        },
+    },
+    Mutant {
         name: "start-panics-with-auth-on",
         must: &["compile-all"],
-        may: &[],
+        may: &[May {
+            gate: "file-exists",
+            reason: "what nobody configured starts in the production posture",
+        }],
         // Authentication is on everywhere; the production posture has rate limits as well.
         apply: |levers| {
             levers.part(|parts| {

@@ -21,6 +21,7 @@ mod replay;
 mod restart;
 mod slo;
 mod storms;
+mod supervision;
 mod tasks;
 mod tasks_routes;
 mod turns;
@@ -54,6 +55,12 @@ pub struct May {
     pub reason: &'static str,
 }
 
+/// What every defect breaks that is a setting: it shows in the effective config.
+const OTHER_DEFAULTS: May = May {
+    gate: "file-exists",
+    reason: "the defaults in force are not those of the table",
+};
+
 /// All mutants, by subject.
 const SUBJECTS: &[&[Mutant]] = &[
     auth::MUTANTS,
@@ -77,6 +84,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     consent::MUTANTS,
     storms::MUTANTS,
     exposure::MUTANTS,
+    supervision::MUTANTS,
     baselines::MUTANTS,
 ];
 
@@ -107,11 +115,14 @@ fn spec(mutant: &Mutant) -> MutantSpec {
         gate: may.gate.to_owned(),
         reason: may.reason.to_owned(),
     };
+    let lever = levers.names();
+    let shows = lever.split('+').any(|lever| lever == "config");
+    let defaults = shows.then_some(&OTHER_DEFAULTS);
     MutantSpec {
         name: mutant.name.to_owned(),
-        lever: levers.names(),
         must: mutant.must.iter().map(|gate| (*gate).to_owned()).collect(),
-        may: mutant.may.iter().map(may).collect(),
+        may: mutant.may.iter().chain(defaults).map(may).collect(),
+        lever,
         target: TargetSpec::mutant(mutant.name),
     }
 }

@@ -1,4 +1,5 @@
-//! `GET /v3/events`: every state change, in the order of its number.
+//! `GET /v3/events`: every state change, in the order of its number; the gateway's, and those of
+//! eva-os, each under its own numbers.
 
 use std::sync::Arc;
 
@@ -7,15 +8,15 @@ use serde_json::{Value, json};
 use super::service::Service;
 use super::web::{Call, Field, Most, Refusal, Reply, Row, Shape, Twin, handler};
 
-/// The route.
+/// The routes.
 pub fn routes() -> Vec<Row> {
     let read = handler(|svc, call| async move {
         read(&svc, &call)
             .await
             .unwrap_or_else(|refusal| refusal.reply(&call.correlation_id))
     });
-    vec![
-        Row::get("api-gateway", "/v3/events", "v4.3", read)
+    let row = |service, since| {
+        Row::get(service, "/v3/events", since, read.clone())
             .twin(Twin::Deprecated)
             .about("State changes after a number, in order.")
             .asks(&[
@@ -25,8 +26,9 @@ pub fn routes() -> Vec<Row> {
             .gives(
                 200,
                 &[Field::list("events", EVENT), Field::count("last_seq")],
-            ),
-    ]
+            )
+    };
+    vec![row("api-gateway", "v4.3"), row("eva-os", "v4.4")]
 }
 
 const EVENT: &[Field] = &[

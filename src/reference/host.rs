@@ -31,6 +31,9 @@ use super::store::{
     OpenError, Opened, Opening, StoreError, Verify, inspect, inspect_shared, migrate_down, open,
     schema,
 };
+use super::supervision::spawn::Plan;
+use super::supervision::table::SUPERVISOR;
+use super::supervision::{BootError, Booted, Wanted, boot, met};
 use super::time::Offset;
 use super::web::cors::origin;
 use super::web::tls::TlsError;
@@ -55,6 +58,8 @@ pub struct Options {
     /// The services that this process hosts; none named: all. The others are found by their
     /// `services.NAME.url`.
     pub services: Vec<String>,
+    /// Host eva-os, and run the other services as processes that it supervises.
+    pub supervise: Option<Wanted>,
     /// End when stdin closes.
     pub with_parent: bool,
     /// What starts this program as it was started: the binary, `serve`, and whatever else makes it
@@ -72,6 +77,7 @@ impl Options {
             config_file: config_file.into(),
             env: BTreeMap::new(),
             services: Vec::new(),
+            supervise: None,
             with_parent: false,
             argv: Vec::new(),
             lines: Arc::new(|_| {}),
@@ -129,6 +135,9 @@ pub enum ServeError {
     /// The restore.
     #[error("restore: {0}")]
     Restore(#[from] StoreError),
+    /// The start of the supervised services.
+    #[error(transparent)]
+    Boot(#[from] BootError),
     /// Anything else of the system.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -167,12 +176,16 @@ pub struct Running {
     at_stop: AtStop,
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     tasks: Vec<JoinHandle<()>>,
+    supervised: Option<Booted>,
 }
 
 impl Running {
     /// Stops listening and waits for the requests in flight, up to a bound.
     pub async fn stop(self) {
         tracing::info!("stopping");
+        if let Some(supervised) = self.supervised {
+            supervised.stop().await;
+        }
         // Nobody listening any more is what is wanted.
         let _ = self.stop.send(true);
         for task in &self.tasks {
@@ -215,10 +228,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let audit_key = audit_key(&options, &config)?;
     let speaks = speaks(&options, &config, &parts)?;
     let bound = bind(&config, &hosted, &parts).await?;
-    let databases = SERVICES
-        .iter()
-        .map(|name| ((*name).to_owned(), data_dir.join(format!("{name}.db"))))
-        .collect::<BTreeMap<_, _>>();
+    let databases = databases(&data_dir);
     let scheme = if speaks.tls.is_some() {
         "https"
     } else {
@@ -237,18 +247,23 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         peers(&config, scheme, &urls),
         databases,
         audit_key,
+        hosted.clone(),
     ));
     let (stop, stopped) = watch::channel(false);
     let secure = speaks.tls.as_ref().map(|tls| tls.client.clone());
     let (fronts, servers) = open_fronts(bound, &parts, &speaks, &stopped);
-    let listening = (parts.announce)(listening).await;
-    (options.lines)(&listening);
+    let mut listening = (parts.announce)(listening).await;
+    if options.supervise.is_none() {
+        (options.lines)(&listening);
+    }
     let services = open_all(&shared, &parts, secure, &hosted).await?;
     restore::run(&services, &shared, &config, parts.restore_order).await?;
     let tasks = background(&services, &shared, &parts).await?;
-    for (front, service) in fronts.iter().zip(services) {
-        front.open(service);
+    for (front, service) in fronts.iter().zip(&services) {
+        front.open(service.clone());
     }
+    // The control plane answers already; everybody else is told of with everybody.
+    let supervised = supervise(&options, &services, data_dir, &mut listening).await?;
     tracing::info!("ready");
     (options.lines)(&json!({"event": "ready"}));
     Ok(Running {
@@ -257,7 +272,14 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         at_stop: parts.at_stop.clone(),
         servers,
         tasks,
+        supervised,
     })
+}
+
+/// The database of every service, hosted here or elsewhere.
+fn databases(data_dir: &Path) -> BTreeMap<String, PathBuf> {
+    let own = |name: &&str| ((*name).to_owned(), data_dir.join(format!("{name}.db")));
+    SERVICES.iter().map(own).collect()
 }
 
 /// Resumes what was pending, and starts what runs beside the requests.
@@ -268,6 +290,9 @@ async fn background(
 ) -> Result<Vec<JoinHandle<()>>, ServeError> {
     let mut tasks = Vec::from_iter(slo(services, shared).await?);
     for service in services {
+        if service.name == SUPERVISOR {
+            met(service).await?;
+        }
         if service.audit_broken().is_none() {
             operations::resume(service, &parts.resumers).await?;
         }
@@ -277,6 +302,48 @@ async fn background(
         tasks.extend(own.map(|(_, task)| tokio::spawn(task(service.clone()))));
     }
     Ok(tasks)
+}
+
+/// Starts the services that eva-os supervises, which is the only one of this process then, and says
+/// where everybody is.
+async fn supervise(
+    options: &Options,
+    services: &[Arc<Service>],
+    data_dir: PathBuf,
+    listening: &mut Value,
+) -> Result<Option<Booted>, ServeError> {
+    let Some(wanted) = options.supervise else {
+        return Ok(None);
+    };
+    let plan = Plan {
+        argv: options.argv.clone(),
+        data_dir,
+        config_file: std::path::absolute(&options.config_file)?,
+    };
+    let supervisor = services.first().expect("eva-os is hosted");
+    let booted = boot(supervisor, plan, wanted).await?;
+    booted.lines.iter().for_each(|line| add(listening, line));
+    supervisor
+        .shared
+        .set_supervision(booted.supervision.clone());
+    (options.lines)(listening);
+    Ok(Some(booted))
+}
+
+/// Adds what another process says of itself.
+fn add(listening: &mut Value, line: &Value) {
+    for key in ["services", "databases", "chains"] {
+        let (Some(all), Some(own)) = (listening[key].as_object_mut(), line[key].as_object()) else {
+            continue;
+        };
+        all.extend(own.clone());
+    }
+    if let (Some(all), Some(own)) = (
+        listening["index_files"].as_array_mut(),
+        line["index_files"].as_array(),
+    ) {
+        all.extend(own.iter().cloned());
+    }
 }
 
 /// Takes every database of a data directory from v4.7 back to v4.6.
@@ -296,6 +363,9 @@ pub fn migrate_to_v46(data_dir: &Path) -> Result<(), OpenError> {
 
 /// What this process hosts, in the order in which it is bound.
 fn hosted(options: &Options) -> Result<Vec<&'static str>, ServeError> {
+    if options.supervise.is_some() {
+        return Ok(vec![SUPERVISOR]);
+    }
     let named = &options.services;
     if let Some(name) = named.iter().find(|name| !SERVICES.contains(&name.as_str())) {
         return Err(ServeError::NoService(name.clone()));
@@ -393,16 +463,17 @@ fn urls(scheme: &str, bound: &[Bound]) -> Urls {
     bound.iter().map(url).collect()
 }
 
-/// A configured URL goes before the address that was bound, and that before the configured one.
+/// A configured URL goes before the address that was bound, and that before the configured one. A
+/// service of another process on any port that is free has none: it says where it is.
 fn peers(config: &Config, scheme: &str, urls: &Urls) -> BTreeMap<String, String> {
     let url = |name: &&'static str| {
         let at = &config.services[*name];
         let here = urls.get(name).cloned();
-        let there = || format!("{scheme}://{}:{}", at.host, at.port);
-        let url = at.url.clone().or(here).unwrap_or_else(there);
-        ((*name).to_owned(), url)
+        let there = || (at.port != 0).then(|| format!("{scheme}://{}:{}", at.host, at.port));
+        let url = at.url.clone().or(here).or_else(there)?;
+        Some(((*name).to_owned(), url))
     };
-    SERVICES.iter().map(url).collect()
+    SERVICES.iter().filter_map(url).collect()
 }
 
 /// Before the databases are open the services listen, and answer that they are starting.

@@ -25,6 +25,7 @@ use super::service::Service;
 use super::slo::feed::{Samples, Step};
 use super::slo::machine;
 use super::store::{CommitFirst, GroupEnd, Migrate, schema};
+use super::supervision;
 use super::time::{Clock, SystemClock, Timestamp};
 use super::verify::{Looks, Verify};
 use super::web::cors::{self, CorsRule};
@@ -121,6 +122,8 @@ pub struct Parts {
     pub routes: Vec<Row>,
     /// What is done with operations that were pending at start.
     pub resumers: Vec<Resumer>,
+    /// How services are supervised that run as processes of their own.
+    pub supervision: supervision::Seams,
     /// What becomes of the listening line before it is printed.
     pub announce: Announce,
     /// What is done at the end of a stop by signal; nothing, unless somebody has something to do.
@@ -161,6 +164,7 @@ impl Default for Parts {
             restore_order: restore::one_by_one,
             routes: wiring::routes(),
             resumers: wiring::resumers(),
+            supervision: supervision::Seams::default(),
             announce: Arc::new(|line| Box::pin(std::future::ready(line))),
             at_stop: Arc::new(|| Box::pin(std::future::ready(()))),
         }

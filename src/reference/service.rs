@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::addresses;
 use super::audit::{AuditKey, Break};
 use super::config::{Config, LiveConfig};
 use super::http::Http;
@@ -15,6 +16,7 @@ use super::identity::Identity;
 use super::parts::Parts;
 use super::slo::{self, Slo};
 use super::store::Store;
+use super::supervision::Supervision;
 use super::time::Timestamp;
 use super::web::Refusal;
 
@@ -53,16 +55,19 @@ pub struct Shared {
     pub config: Arc<LiveConfig>,
     /// Who is who.
     pub identity: Identity,
-    /// Base URL of each service, in this process or another.
+    /// Base URL of each service, in this process or another; of one whose port is any, none.
     pub peers: BTreeMap<String, String>,
     /// Database file of each service, in this process or another.
     pub databases: BTreeMap<String, PathBuf>,
     /// What signs checkpoints and bundles, if anything does.
     pub audit_key: Option<AuditKey>,
+    /// The services of this process.
+    pub hosted: Vec<&'static str>,
     /// What was restored at start, in order.
     pub restored: OnceLock<Vec<Restored>>,
     broken: Mutex<BTreeMap<String, Break>>,
     slo: OnceLock<Slo>,
+    supervision: OnceLock<Arc<Supervision>>,
 }
 
 /// One stage of the restore.
@@ -98,6 +103,7 @@ impl Shared {
         peers: BTreeMap<String, String>,
         databases: BTreeMap<String, PathBuf>,
         audit_key: Option<AuditKey>,
+        hosted: Vec<&'static str>,
     ) -> Self {
         Self {
             config: Arc::new(config),
@@ -105,9 +111,11 @@ impl Shared {
             peers,
             databases,
             audit_key,
+            hosted,
             restored: OnceLock::new(),
             broken: Mutex::default(),
             slo: OnceLock::new(),
+            supervision: OnceLock::new(),
         }
     }
 
@@ -132,6 +140,16 @@ impl Shared {
     pub fn set_slo(&self, slo: Slo) {
         let _ = self.slo.set(slo);
     }
+
+    /// Says who is supervised by this process; the first one stays.
+    pub fn set_supervision(&self, supervision: Arc<Supervision>) {
+        let _ = self.supervision.set(supervision);
+    }
+
+    /// Who is supervised by this process, if it supervises anybody.
+    pub fn supervision(&self) -> Option<&Arc<Supervision>> {
+        self.supervision.get()
+    }
 }
 
 impl Service {
@@ -145,9 +163,15 @@ impl Service {
         self.parts.clock.now()
     }
 
-    /// Base URL of another service.
-    pub fn peer(&self, name: &str) -> &str {
-        self.shared.peers.get(name).map_or("", String::as_str)
+    /// Base URL of another service. One that has another address after each start is where it
+    /// said last that it is; empty when it never did.
+    pub fn peer(&self, name: &str) -> String {
+        let noted = || {
+            let data_dir = self.shared.databases.get(name)?.parent()?;
+            Some(addresses::read(data_dir, name)?.url)
+        };
+        let configured = self.shared.peers.get(name).cloned();
+        configured.or_else(noted).unwrap_or_default()
     }
 
     /// The SLO machine, where the gateway is hosted; it is there before the first request is.

@@ -29,6 +29,12 @@ impl Timestamp {
         Self(self.0.saturating_add(us))
     }
 
+    /// `ms` milliseconds before this moment.
+    pub fn minus_ms(self, ms: u64) -> Self {
+        let us = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000);
+        Self(self.0.saturating_sub(us))
+    }
+
     /// Seconds from `now` until this moment, never below zero.
     pub fn seconds_after(self, now: Self) -> f64 {
         (self.0 - now.0).max(0) as f64 / 1_000_000.0

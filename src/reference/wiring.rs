@@ -14,7 +14,7 @@ use super::web::Row;
 use super::{
     actions, audit, confirmations, dead_letters, eva_os, events, memory, model_router, openapi,
     openclaw, orchestrator, outbox, perception, privacy, prune, sessions, slo, status, stream,
-    tasks, tool_service, trace, turns, vision, voice,
+    supervision, tasks, tool_service, trace, turns, vision, voice,
 };
 
 /// The services, in the order in which they are bound.
@@ -55,6 +55,7 @@ pub fn routes() -> Vec<Row> {
         openclaw::routes(),
         eva_os::routes(),
         tasks::routes(),
+        supervision::routes(),
         model_router::routes(),
         tool_service::routes(),
         orchestrator::routes(),
@@ -92,13 +93,9 @@ pub const STAGES: &[Stage] = &[
     Stage {
         name: "budgets",
         service: "eva-os",
-        count: nothing,
+        count: supervision::budgets::count,
     },
 ];
-
-fn nothing(_: &Connection, _: &Config, _: Timestamp) -> rusqlite::Result<i64> {
-    Ok(0)
-}
 
 /// What is done with operations that were pending at start.
 pub fn resumers() -> Vec<Resumer> {

@@ -499,7 +499,7 @@ mod tests {
         assert_eq!(proof.unchecked[0].0, "nobody-checks-it");
         assert_eq!(
             proof.unchecked[0].1,
-            ["journal-mode-delete", "store-acks-before-commit"]
+            ["tts-single-blob", "tts-frames-reordered"]
         );
         let missing: Vec<&str> = proof
             .missing

@@ -18,6 +18,8 @@ pub struct Ask {
     pub method: String,
     /// Path and query.
     pub path: String,
+    /// Where the service is, when that is not what the target's first line says.
+    pub at: Option<String>,
     /// Headers beside those of the credential and the correlation id.
     pub headers: BTreeMap<String, String>,
     /// The body; none sends none.
@@ -36,6 +38,7 @@ impl Ask {
             service: service.to_owned(),
             method: method.to_owned(),
             path: path.to_owned(),
+            at: None,
             headers: BTreeMap::new(),
             body: None,
             timeout: REQUEST_TIMEOUT,
@@ -68,6 +71,13 @@ impl Ask {
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.insert(name.to_ascii_lowercase(), value.into());
+        self
+    }
+
+    /// To this base URL: a service that was started again may have another.
+    #[must_use]
+    pub fn at(mut self, url: &str) -> Self {
+        self.at = Some(url.to_owned());
         self
     }
 

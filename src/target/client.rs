@@ -140,7 +140,7 @@ impl Client {
             .correlation_id
             .clone()
             .unwrap_or_else(|| self.line.correlation_id());
-        let base = self.base(&ask.service);
+        let base = ask.at.clone().or_else(|| self.base(&ask.service));
         let (headers, redacted) = self.headers(&ask, &correlation_id);
         let mut exchange = Exchange {
             service: ask.service.clone(),

@@ -16,6 +16,7 @@ mod bundles;
 mod chaos;
 mod runs;
 mod signals;
+mod supervision;
 mod usage;
 
 /// Far more than anything here takes; a stop, not a measure.

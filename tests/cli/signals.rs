@@ -11,7 +11,7 @@ use super::{DEADLINE, command, report};
 const POLL: Duration = Duration::from_millis(5);
 
 /// A process that is killed when the test ends, however it ends.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -21,7 +21,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn ended(&mut self) -> Option<i32> {
+    pub(super) fn ended(&mut self) -> Option<i32> {
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -38,7 +38,7 @@ impl Running {
 }
 
 /// Processes whose command line names this folder.
-fn targets_in(folder: &str) -> usize {
+pub(super) fn targets_in(folder: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines
@@ -46,7 +46,7 @@ fn targets_in(folder: &str) -> usize {
         .count()
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
         assert!(
@@ -80,7 +80,7 @@ fn running(folder: &Path, arguments: &[&str]) -> Running {
     child
 }
 
-fn signal(child: &Running, signal: nix::sys::signal::Signal) {
+pub(super) fn signal(child: &Running, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.0.id()).unwrap());
     nix::sys::signal::kill(pid, signal).unwrap();
 }

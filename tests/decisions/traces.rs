@@ -36,7 +36,7 @@ async fn a_trace_has_the_entries_of_all_chains_and_names_its_gaps() {
         .collect();
     let [begun, ended] = ["tool.execute", "tool.result"];
     let (turn, tool) = (
-        ["turn.begin", "turn.plan", "turn.complete"],
+        ["turn.begin", "turn.plan", "turn.complete", "memory.store"],
         [begun, ended, begun, ended],
     );
     let expected = [&turn[..], &tool].concat();

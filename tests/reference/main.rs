@@ -10,6 +10,7 @@ mod bundles;
 mod checkpoints;
 mod openapi;
 mod perception;
+mod supervision;
 mod tasks;
 mod users;
 mod world;

@@ -31,6 +31,7 @@ pub struct Config {
     pub outbox: Outbox,
     pub vision: Vision,
     pub slo: Slo,
+    pub supervisor: Supervisor,
     pub store: StoreKeys,
     pub limits: Limits,
 }
@@ -231,6 +232,28 @@ impl Serialize for Ms {
     }
 }
 
+/// How services are watched that run as processes of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervisor {
+    /// Those that are supervised; none named: all that there are.
+    pub services: Option<Vec<String>>,
+    pub probe_interval_ms: u64,
+    pub probe_timeout_ms: u64,
+    /// So many failed probes in a row.
+    pub degraded_after: u64,
+    pub unreachable_after: u64,
+    /// So many good ones in a row.
+    pub healthy_after: u64,
+    /// In each window, after the first start.
+    pub max_restarts: u64,
+    pub window_ms: u64,
+    /// Before the first restart of a window, the second, and so on; past its end the last one.
+    pub backoff_ms: Vec<u64>,
+    pub start_timeout_ms: u64,
+    pub stop_timeout_ms: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreKeys {
@@ -372,6 +395,7 @@ impl Default for Config {
             },
             vision: Vision { buffer_frames: 32 },
             slo: Slo::default(),
+            supervisor: Supervisor::default(),
             store: StoreKeys {
                 busy_timeout_ms: 2000,
                 start_deadline_ms: 30_000,
@@ -383,6 +407,24 @@ impl Default for Config {
                 input_chars: 32_768,
                 frame_bytes: 1_048_576,
             },
+        }
+    }
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self {
+            services: None,
+            probe_interval_ms: 5000,
+            probe_timeout_ms: 2000,
+            degraded_after: 1,
+            unreachable_after: 3,
+            healthy_after: 2,
+            max_restarts: 3,
+            window_ms: 300_000,
+            backoff_ms: vec![2000, 4000, 8000],
+            start_timeout_ms: 30_000,
+            stop_timeout_ms: 3000,
         }
     }
 }

@@ -9,8 +9,8 @@ mod settling;
 
 pub use keys::{
     Address, Audit, Auth, Backends, ClockKeys, Config, Confirmations, Idempotency, Limits, Models,
-    Ms, Operations, RateLimit, Sessions, Slo, StoreKeys, Threshold, ToolBackend, Tools, Turns,
-    Vision,
+    Ms, Operations, RateLimit, Sessions, Slo, StoreKeys, Supervisor, Threshold, ToolBackend, Tools,
+    Turns, Vision,
 };
 pub use live::LiveConfig;
 pub use parse::{ConfigError, parse};

@@ -138,7 +138,34 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
     }
+    supervisor(config)?;
     slo(config)
+}
+
+fn supervisor(config: &Config) -> Result<(), ConfigError> {
+    let keys = &config.supervisor;
+    let counts = [
+        ("probe_interval_ms", keys.probe_interval_ms),
+        ("probe_timeout_ms", keys.probe_timeout_ms),
+        ("degraded_after", keys.degraded_after),
+        ("unreachable_after", keys.unreachable_after),
+        ("healthy_after", keys.healthy_after),
+        ("window_ms", keys.window_ms),
+        ("backoff_ms", keys.backoff_ms.len() as u64),
+        ("start_timeout_ms", keys.start_timeout_ms),
+    ];
+    if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+        let message = "has to be positive";
+        return Err(complaint(format!("supervisor.{name}"), message));
+    }
+    let unknown = |name: &&String| !config.services.contains_key(*name);
+    match keys.services.iter().flatten().find(unknown) {
+        Some(name) => {
+            let message = format!("{name:?} is no service");
+            Err(complaint("supervisor.services", message))
+        }
+        None => Ok(()),
+    }
 }
 
 fn slo(config: &Config) -> Result<(), ConfigError> {
@@ -272,6 +299,14 @@ mod tests {
             ),
             (json!({"slo": {"shed": ["turns"]}}), "slo.shed"),
             (json!({"cors": {"origins": ["*"]}}), "cors.origins"),
+            (
+                json!({"supervisor": {"services": ["closedclaw"]}}),
+                "supervisor.services",
+            ),
+            (
+                json!({"supervisor": {"backoff_ms": []}}),
+                "supervisor.backoff_ms",
+            ),
             (
                 json!({"tools": {"risk": {"x": "harmless"}}}),
                 "tools.risk.x",

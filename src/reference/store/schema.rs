@@ -31,6 +31,7 @@ const SERVICES: &[(&str, &[&str])] = &[
         &[
             include_str!("sql/decisions.sql"),
             include_str!("sql/tasks.sql"),
+            include_str!("sql/supervision.sql"),
         ],
     ),
     (

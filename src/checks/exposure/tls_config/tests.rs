@@ -100,7 +100,7 @@ fn a_control_that_does_not_start_is_seen() {
 fn another_certificate_or_none_is_seen() {
     bad(
         |seen| served(seen).secure[2].shown = Some("c2".into()),
-        "memory-engine showed certificate c2, expected c1",
+        "openclaw showed certificate c2, expected c1",
     );
     let none = |seen: &mut Evidence| {
         let one = &mut served(seen).secure[0];
@@ -117,7 +117,7 @@ fn another_certificate_or_none_is_seen() {
 fn another_answer_over_tls_is_seen() {
     bad(
         |seen| served(seen).secure[1].healthz = (200, "eva-os".into()),
-        "model-router over TLS: got 200 of eva-os",
+        "memory-engine over TLS: got 200 of eva-os",
     );
     bad(
         |seen| served(seen).guarded = vec![200, 200],
@@ -132,8 +132,8 @@ fn another_answer_over_tls_is_seen() {
 #[test]
 fn plain_http_that_is_served_is_seen() {
     let plain = |status| move |seen: &mut Evidence| served(seen).plain[4].1 = status;
-    bad(plain(200), "openclaw over plain HTTP: got 200");
-    bad(plain(307), "openclaw over plain HTTP: got 307");
+    bad(plain(200), "vision-capture over plain HTTP: got 200");
+    bad(plain(307), "vision-capture over plain HTTP: got 307");
     let mut seen = good();
     plain(400)(&mut seen);
     assert_eq!(judge(&seen).violations, [""; 0]);
