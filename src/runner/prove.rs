@@ -499,7 +499,7 @@ mod tests {
         assert_eq!(proof.unchecked[0].0, "nobody-checks-it");
         assert_eq!(
             proof.unchecked[0].1,
-            ["tts-single-blob", "tts-frames-reordered"]
+            ["journal-mode-delete", "store-acks-before-commit"]
         );
         let missing: Vec<&str> = proof
             .missing
