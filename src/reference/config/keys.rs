@@ -334,21 +334,27 @@ impl Default for Auth {
     }
 }
 
+impl Default for Backends {
+    fn default() -> Self {
+        Self {
+            models: Models {
+                url: "http://127.0.0.1:7110".to_owned(),
+                timeout_ms: 30_000,
+            },
+            tools: ToolBackend {
+                url: "http://127.0.0.1:7180".to_owned(),
+                timeout_ms: 30_000,
+                honours_keys: true,
+            },
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             services: addresses(),
-            backends: Backends {
-                models: Models {
-                    url: "http://127.0.0.1:7110".to_owned(),
-                    timeout_ms: 30_000,
-                },
-                tools: ToolBackend {
-                    url: "http://127.0.0.1:7180".to_owned(),
-                    timeout_ms: 30_000,
-                    honours_keys: true,
-                },
-            },
+            backends: Backends::default(),
             auth: Auth::default(),
             tls: TlsKeys {
                 cert: None,
