@@ -29,6 +29,10 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["base", "model", "contract", "runner", "chaos"]),
+    (
+        "verdict",
+        &["base", "model", "contract", "target", "runner", "report"],
+    ),
     ("reference", &["base"]),
     (
         "mutants",
@@ -41,7 +45,7 @@ const FREE: &[&str] = &["cli"];
 
 /// The wall: of these, even tests never see what is judged.
 const JUDGES: &[&str] = &[
-    "checks", "chaos", "contract", "doubles", "target", "runner", "report",
+    "checks", "chaos", "contract", "doubles", "target", "runner", "report", "verdict",
 ];
 
 /// Ends the process itself when its parent is gone: nobody is left to return an error to.

@@ -139,10 +139,13 @@ async fn services_in_processes_of_their_own_work_together_whatever_their_clocks_
         .collect();
     assert_eq!(stages, ["tasks", "budgets"]);
     let traced = send(&gateway, GATEWAY, trace("cor_1")).await;
-    assert_eq!(traced["chains"], json!([GATEWAY, EVA, OPENCLAW]));
+    assert_eq!(
+        traced["chains"],
+        json!([GATEWAY, EVA, "memory-engine", OPENCLAW])
+    );
     assert_eq!(traced["gaps"], json!([]));
     let entries = traced["entries"].as_array().unwrap();
-    assert_eq!(entries.len(), 3 + 3 + 4, "{traced}");
+    assert_eq!(entries.len(), 3 + 3 + 1 + 4, "{traced}");
     let at = |chain: &str| entries.iter().position(|entry| entry["chain"] == chain);
     assert!(at(GATEWAY) < at(OPENCLAW), "causes come first");
     let ts = |entry: &Value| entry["ts"].as_str().unwrap().to_owned();

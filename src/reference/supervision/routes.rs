@@ -282,7 +282,7 @@ fn may_be_restarted(svc: &Service, name: &str) -> Result<(), Refused> {
         Some(all) => all.find(name).is_some(),
         None => hosted(svc, &row),
     };
-    if !(row.restarted && there) {
+    if name == SUPERVISOR || !there {
         let message = format!("{name} is not one that can be restarted here");
         return Err(Refusal::conflict("NOT_SUPERVISED", message).into());
     }
