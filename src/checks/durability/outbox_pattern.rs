@@ -57,7 +57,7 @@ pub struct Outage {
 #[must_use]
 pub fn judge(seen: &Evidence) -> Judgement {
     let mut judgement = Judgement::default();
-    for counter in ["undelivered_writes", "kills"] {
+    for counter in ["undelivered_writes", "kills", "refused_tries"] {
         judgement.exercised(counter, 0);
     }
     match &seen.control {
@@ -129,6 +129,9 @@ fn over(outage: &Outage, judgement: &mut Judgement) {
         }
     }
     judgement.exercised("kills", outage.kills);
+    let calls = outage.writes.iter().flat_map(|write| &write.calls);
+    let refused = calls.filter(|call| outage.back_us.is_some_and(|back_us| call.at_us < back_us));
+    judgement.exercised("refused_tries", refused.count() as u64);
 }
 
 /// Drives it.
@@ -138,6 +141,8 @@ fn over(outage: &Outage, judgement: &mut Judgement) {
 pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let wanted = cx.minimum.get("undelivered_writes").copied();
     let each = wanted.unwrap_or_default().div_ceil(2) as usize;
+    let tries = cx.minimum.get("refused_tries").copied();
+    let tries = usize::try_from(tries.unwrap_or_default())?;
     let engine = Double::start(Kind::Memory, cx.clock).await?;
     let mut link = Link::open(address(&engine)?, cx.seed.child("engine")).await?;
     let mut instance = cx.start(engine_at(&link.url())).await?;
@@ -156,7 +161,13 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     wait(cx, &engine, &mut outage, seen).await;
     engine.behave(Behaviour::fail(503));
     let mut outage = take(&client, &session_id, &names[each + 1..], "503").await;
-    outage.early = early(&mut outage.writes, &engine);
+    // An outage that is over before anything was tried in it is none.
+    let tried = || {
+        outage.early = early(&mut outage.writes, &engine);
+        let calls: usize = outage.writes.iter().map(|write| write.calls.len()).sum();
+        std::future::ready((calls >= tries).then_some(()))
+    };
+    drop(cx.until("refused tries", DELIVERY_BOUND, tried).await);
     instance.kill().await?;
     engine.behave(Behaviour::default());
     instance.start_again().await?;

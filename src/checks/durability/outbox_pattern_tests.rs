@@ -14,8 +14,8 @@ fn turn(marker: &str, written: u64) -> Sent {
 }
 
 fn written(marker: &str, told: u64) -> Written {
-    let call = Call {
-        at_us: 10,
+    let call = |at_us| Call {
+        at_us,
         key: Some(format!("out_{marker}")),
         body: json!({"content": marker}),
         committed_us: Some(11),
@@ -24,7 +24,7 @@ fn written(marker: &str, told: u64) -> Written {
     Written {
         marker: marker.to_owned(),
         turn: turn(marker, told),
-        calls: vec![call],
+        calls: vec![call(5), call(10)],
         effects: 1,
     }
 }
@@ -63,7 +63,11 @@ fn what_arrives_unaided_is_no_violation_and_counts() {
     assert_eq!(judgement.violations, [""; 0]);
     assert_eq!(judgement.undecided, [""; 0]);
     let counts: Vec<_> = judgement.exercised.into_iter().collect();
-    let expected = [("kills", 1), ("undelivered_writes", 4)];
+    let expected = [
+        ("kills", 1),
+        ("refused_tries", 4),
+        ("undelivered_writes", 4),
+    ];
     assert_eq!(counts, expected.map(|(name, n)| (name.to_owned(), n)));
 }
 
