@@ -21,7 +21,7 @@ Example: sonia-gate verdict releases/v4.7.0 --key gate.pub --rederive")]
 pub(super) struct Arguments {
     /// A release's folder [default: that of the newest release]
     #[arg(value_name = "DIR")]
-    folder: Option<PathBuf>,
+    release: Option<PathBuf>,
     /// A public key whose signature counts; may be given again [default: harness.trusted_keys]
     #[arg(long, value_name = "PUB")]
     key: Vec<String>,
@@ -43,7 +43,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let model = arguments.gates_folder.model()?;
-    let folder = match &arguments.folder {
+    let folder = match &arguments.release {
         Some(folder) => folder.clone(),
         None => places::release_folder(model.newest()),
     };

@@ -18,6 +18,7 @@ mod runs;
 mod signals;
 mod supervision;
 mod usage;
+mod verdicts;
 
 /// Far more than anything here takes; a stop, not a measure.
 const DEADLINE: Duration = Duration::from_secs(60);
