@@ -2,7 +2,7 @@
 //! break, and writes the kill matrix.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -11,8 +11,8 @@ use super::{GatesFolder, Pick, block_on, interrupt, lines, places, screen};
 use crate::base::Seed;
 use crate::model::{NULL_TARGETS, Plan, Status, TargetSpec};
 use crate::mutants;
-use crate::report::{self, KillMatrix, MATRIX_FILE};
-use crate::runner::{self, Against, CellRole, Outcome, Proof, ProveOptions, Proven, Scope};
+use crate::report::{self, JOURNAL_FILE, KillMatrix, MATRIX_FILE, ProofJournal};
+use crate::runner::{self, Against, CellRole, Known, Outcome, Proof, ProveOptions, Proven, Scope};
 use crate::target::tools;
 
 /// Example: sonia-gate prove v4.7 approval-race-safe
@@ -31,7 +31,10 @@ pub(super) struct Arguments {
     /// Repeats a proof: a number, decimal or 0x-hexadecimal
     #[arg(long, value_name = "N")]
     seed: Option<Seed>,
-    /// How many drives at a time [default: three times the processors]
+    /// Go on with the last proof of these sources: what it decided is not driven again
+    #[arg(long, conflicts_with = "seed")]
+    resume: bool,
+    /// How many drives at a time [default: four times the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Where the matrix goes [default: releases/vX.Y.Z for a whole release, else target/sonia]
@@ -48,19 +51,71 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let model = arguments.gates_folder.model()?;
     let plan = model.plan(&arguments.pick.release, &arguments.pick.selection())?;
     let digest = model.proof_digest()?;
-    let seed = arguments.seed.unwrap_or_else(|| Seed(rand::random()));
+    let begun = Begun::of(arguments, &plan, &digest)?;
     let scratch = places::scratch()?;
-    screen::print(&format!("{} {seed}", screen::verb("Seed")));
-    block_on(carry_out(arguments, &plan, &digest, seed, scratch.path()))?
+    screen::print(&format!("{} {}", screen::verb("Seed"), begun.seed));
+    block_on(carry_out(arguments, &plan, &digest, begun, scratch.path()))?
+}
+
+/// Where evidence of targets that are wrong on purpose goes, and the journal of a proof: never beside
+/// a release's own.
+fn folder(plan: &Plan) -> PathBuf {
+    Path::new("target/sonia/prove").join(&plan.release.name)
+}
+
+/// A proof that begins, or goes on.
+struct Begun {
+    journal: ProofJournal,
+    seed: Seed,
+    known: Known,
+}
+
+impl Begun {
+    fn of(arguments: &Arguments, plan: &Plan, digest: &str) -> Result<Self, Stop> {
+        let path = folder(plan).join(JOURNAL_FILE);
+        let unwritable = |error: std::io::Error| places::unwritable(&path, &error);
+        let release = &plan.release.name;
+        if arguments.resume {
+            let found = ProofJournal::resume(&path, release, digest).map_err(unwritable)?;
+            let (journal, seed, known) = found.ok_or_else(|| {
+                Stop::usage(
+                    format!("{} is no journal of these sources", path.display()),
+                    "prove without --resume; what it decides can be gone on with",
+                )
+            })?;
+            let text = format!(
+                "{} {} drives are known",
+                screen::verb("Resumed"),
+                known.len()
+            );
+            screen::print(&text);
+            return Ok(Self {
+                journal,
+                seed,
+                known,
+            });
+        }
+        let seed = arguments.seed.unwrap_or_else(|| Seed(rand::random()));
+        Ok(Self {
+            journal: ProofJournal::begin(&path, release, digest, seed).map_err(unwritable)?,
+            seed,
+            known: Known::new(),
+        })
+    }
 }
 
 async fn carry_out(
     arguments: &Arguments,
     plan: &Plan,
     digest: &str,
-    seed: Seed,
+    begun: Begun,
     scratch: &Path,
 ) -> Result<Exit, Stop> {
+    let Begun {
+        journal,
+        seed,
+        known,
+    } = begun;
     let began = Instant::now();
     let cancel = interrupt::cancel()?;
     let commit = tools::git_state(Path::new("."))
@@ -72,9 +127,9 @@ async fn carry_out(
         seed,
         jobs: arguments.jobs.map_or_else(places::proof_jobs, usize::from),
         scope: arguments.scope(commit.as_deref().unwrap_or(digest)),
+        known,
         scratch: scratch.to_owned(),
-        // Evidence of targets that are wrong on purpose never stands beside a release's own.
-        evidence: Path::new("target/sonia/prove").join(&plan.release.name),
+        evidence: folder(plan),
     };
     let nulls: Vec<TargetSpec> = NULL_TARGETS
         .into_iter()
@@ -87,7 +142,7 @@ async fn carry_out(
         drop(events);
         proof
     };
-    let (proof, ()) = tokio::join!(work, watch(received, arguments, seed));
+    let (proof, ()) = tokio::join!(work, watch(received, arguments, seed, journal));
     let path = out.join(MATRIX_FILE);
     if proof.interrupted {
         // A matrix that was cut short would only replace a better one.
@@ -95,6 +150,7 @@ async fn carry_out(
             "warning",
             &format!("interrupted; {} is as it was", path.display()),
         );
+        screen::complain("hint", "the same with --resume goes on from here");
     } else {
         let matrix = KillMatrix::of(&plan.release.name, digest, commit.as_deref(), seed, &proof);
         report::write_json(&path, &matrix).map_err(|error| places::unwritable(&path, &error))?;
@@ -116,12 +172,20 @@ impl Arguments {
     }
 }
 
-async fn watch(mut received: mpsc::UnboundedReceiver<Proven>, arguments: &Arguments, seed: Seed) {
+async fn watch(
+    mut received: mpsc::UnboundedReceiver<Proven>,
+    arguments: &Arguments,
+    seed: Seed,
+    mut journal: ProofJournal,
+) {
     let mut screen: Option<screen::Screen> = None;
     let (mut done, mut again) = (0, Vec::new());
     while let Some(proven) = received.recv().await {
         let screen = screen.get_or_insert_with(|| screen::Screen::new(proven.of));
         done += 1;
+        if let Err(error) = journal.note(&proven) {
+            screen.complain("warning", &format!("the journal was not written: {error}"));
+        }
         let (word, as_declared) = word(proven.against, proven.row.status);
         if !as_declared {
             let option = match proven.against {
@@ -136,7 +200,7 @@ async fn watch(mut received: mpsc::UnboundedReceiver<Proven>, arguments: &Argume
         if !arguments.quiet || !as_declared {
             screen.line(&line(word, &proven, done));
         }
-        screen.progress(done, proven.target);
+        screen.progress(done, live(&proven));
     }
     if let Some(screen) = screen {
         screen.end();
@@ -144,6 +208,18 @@ async fn watch(mut received: mpsc::UnboundedReceiver<Proven>, arguments: &Argume
     again
         .iter()
         .for_each(|command| screen::print(&format!("hint: {command}")));
+}
+
+/// `about 4 min left, audit-constant-prev`
+fn live(proven: &Proven) -> String {
+    let target = &proven.target;
+    match proven.left {
+        Some(left) if left >= Duration::from_secs(90) => {
+            format!("about {:.0} min left, {target}", left.as_secs_f64() / 60.0)
+        }
+        Some(left) => format!("about {} s left, {target}", left.as_secs()),
+        None => target.clone(),
+    }
 }
 
 /// `      KILLED [   0.512s] ( 3/26) audit-constant-prev by audit-chain-present  1 broken link`

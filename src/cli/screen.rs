@@ -81,7 +81,9 @@ impl Screen {
         } else {
             ProgressBar::hidden()
         };
-        let style = ProgressStyle::with_template("{prefix:>12} [{elapsed}] {pos}/{len} {wide_msg}");
+        let style = ProgressStyle::with_template(
+            "{prefix:>12} [{elapsed}] {bar:20} {pos}/{len} {wide_msg}",
+        );
         live.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         live.set_prefix("Running");
         live.enable_steady_tick(Duration::from_millis(1000 / u64::from(DRAW_RATE)));

@@ -24,25 +24,52 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "approval-reapprove-executes",
         must: &["approval-race-safe"],
-        may: &[May {
-            gate: "idempotency-key-support",
-            reason: "an approval under another key is a late one, and runs once more",
-        }],
+        may: &[
+            May {
+                gate: "idempotency-key-support",
+                reason: "an approval under another key is a late one, and runs once more",
+            },
+            May {
+                gate: "confirmation-restore",
+                reason: "what was approved before the KILL is approved again after it, and runs",
+            },
+            May {
+                gate: "approvals-restore",
+                reason: "what was approved before the KILL is approved again after it, and runs",
+            },
+        ],
         apply: reapprove_executes,
     },
     Mutant {
         name: "approval-loser-gets-200",
         must: &["approval-race-safe"],
-        may: &[May {
-            gate: "idempotency-key-support",
-            reason: "a decision under another key is a late one, and is told 200",
-        }],
+        may: &[
+            May {
+                gate: "idempotency-key-support",
+                reason: "a decision under another key is a late one, and is told 200",
+            },
+            May {
+                gate: "confirmation-restore",
+                reason: "what was decided before the KILL is decided again after it, and told 200",
+            },
+            May {
+                gate: "approvals-restore",
+                reason: "what was decided before the KILL is decided again after it, and told 200",
+            },
+            May {
+                gate: "actor-attribution",
+                reason: "a lost decision that is told 200 should have an entry of its own as a won one",
+            },
+        ],
         apply: |levers| levers.wire(Arc::new(LoserGets200)),
     },
     Mutant {
         name: "tool-runs-without-decision",
         must: &["approval-race-safe"],
-        may: &[],
+        may: &[May {
+            gate: "tool-proxy-canonical",
+            reason: "an agent's guarded call runs before anybody decided",
+        }],
         apply: |levers| levers.part(|parts| parts.permit = Arc::new(AnybodysWord)),
     },
     Mutant {

@@ -72,10 +72,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "audit-effect-without-entry",
         must: &["audit-chain-present"],
-        may: &[May {
-            gate: "audit-export-endpoint",
-            reason: "no export holds an entry that was never written",
-        }],
+        may: &[
+            May {
+                gate: "audit-export-endpoint",
+                reason: "no export holds an entry that was never written",
+            },
+            May {
+                gate: "actor-attribution",
+                reason: "an entry that was never written names nobody",
+            },
+        ],
         // RAISE(IGNORE) leaves this one row out and lets the transaction go on.
         apply: |levers| {
             levers.sql(
@@ -146,6 +152,10 @@ const NO_CHAIN: &[May] = &[
     May {
         gate: "bundle-manifest-signed",
         reason: "a bundle of chains that are no chains is refused, however well it is signed",
+    },
+    May {
+        gate: "migration-integrity",
+        reason: "the chain of an older database is none by this rule, and is not gone on with",
     },
 ];
 

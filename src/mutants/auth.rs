@@ -163,6 +163,8 @@ impl Book {
                 return Ok(false);
             };
             let conn = Connection::open(path)?;
+            // Whoever holds the file is not waited for: that is the identity's own affair.
+            conn.busy_timeout(Duration::ZERO)?;
             let hash = sha256_hex(key.as_bytes());
             conn.prepare(sql)?.exists(rusqlite::params![hash, since_us])
         };

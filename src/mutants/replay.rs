@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Mutant;
 use super::levers::Levers;
 use super::wire::{Ask, Reply, Rewrite};
+use super::{May, Mutant};
 use crate::base::random_id;
 use crate::reference::audit::Origin;
 use crate::reference::dead_letters::original;
@@ -40,7 +40,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "trace-id-dropped-at-hop",
         must: &["cross-service-trace"],
-        may: &[],
+        may: ENTRIES_BY_ID,
         apply: id_dropped,
     },
     Mutant {
@@ -48,6 +48,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
         must: &["cross-service-trace"],
         may: &[],
         apply: |levers| levers.wire(Arc::new(ByWallClock)),
+    },
+];
+
+/// Who looks for openclaw's entries of a service's call finds them by the call's id.
+const ENTRIES_BY_ID: &[May] = &[
+    May {
+        gate: "actor-attribution",
+        reason: "the entry of a call is told by its correlation id",
+    },
+    May {
+        gate: "service-token",
+        reason: "the entry of a call is told by its correlation id",
+    },
+    May {
+        gate: "tool-proxy-canonical",
+        reason: "the policy decision of a call is told by its correlation id",
     },
 ];
 

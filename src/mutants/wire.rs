@@ -1,7 +1,8 @@
 //! The wire lever: a proxy before each service that understands HTTP and rewrites what passes.
 //!
 //! It works on any target, because it only needs addresses. It buffers whole bodies: a mutant is
-//! small, and so is what it says. What is said on a WebSocket passes as it is.
+//! small, and so is what it says. A path passes as it was sent, untidied, and so does what is said
+//! on a WebSocket.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,8 +14,11 @@ use axum::http::header::{CONNECTION, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -94,7 +98,7 @@ pub trait Rewrite: Send + Sync + 'static {
 struct Front {
     service: Arc<str>,
     upstream: Arc<str>,
-    client: reqwest::Client,
+    client: Client<HttpConnector, Body>,
     rewrite: Arc<dyn Rewrite>,
 }
 
@@ -104,9 +108,7 @@ struct Front {
 /// # Errors
 /// When the line names no services or a port cannot be bound.
 pub async fn front(mut listening: Value, rewrite: Arc<dyn Rewrite>) -> Result<Value> {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
+    let client = Client::builder(TokioExecutor::new()).build_http();
     let services = listening
         .get_mut("services")
         .and_then(Value::as_object_mut)
@@ -189,13 +191,13 @@ async fn pass(State(front): State<Front>, request: Request) -> Response {
 }
 
 /// A connection that has become a WebSocket: what is said on it passes as it is.
-fn tunnel(sent: reqwest::Response, switches: OnUpgrade) -> Response {
+fn tunnel(sent: hyper::Response<Incoming>, switches: OnUpgrade) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     response.headers_mut().clone_from(sent.headers());
     tokio::spawn(async move {
-        let (client, service) = (switches.await, sent.upgrade().await);
-        if let (Ok(client), Ok(mut service)) = (client, service) {
-            let mut client = TokioIo::new(client);
+        let (client, service) = (switches.await, hyper::upgrade::on(sent).await);
+        if let (Ok(client), Ok(service)) = (client, service) {
+            let (mut client, mut service) = (TokioIo::new(client), TokioIo::new(service));
             // Either end may hang up at any time.
             let _ = tokio::io::copy_bidirectional(&mut client, &mut service).await;
         }
@@ -203,7 +205,7 @@ fn tunnel(sent: reqwest::Response, switches: OnUpgrade) -> Response {
     response
 }
 
-async fn send(front: &Front, ask: &Ask) -> Result<reqwest::Response> {
+async fn send(front: &Front, ask: &Ask) -> Result<hyper::Response<Incoming>> {
     let mut headers = ask.headers.clone();
     let switches = headers.contains_key(UPGRADE);
     for hop in ["host", "connection", "content-length", "transfer-encoding"] {
@@ -212,20 +214,19 @@ async fn send(front: &Front, ask: &Ask) -> Result<reqwest::Response> {
     if switches {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    let url = format!("{}{}", front.upstream, ask.path);
-    let sent = front
-        .client
-        .request(ask.method.clone(), url)
-        .headers(headers);
-    Ok(sent.body(ask.body.clone()).send().await?)
+    let mut request = Request::new(Body::from(ask.body.clone()));
+    *request.method_mut() = ask.method.clone();
+    *request.uri_mut() = format!("{}{}", front.upstream, ask.path).parse()?;
+    *request.headers_mut() = headers;
+    Ok(front.client.request(request).await?)
 }
 
-async fn whole(answer: reqwest::Response) -> Result<Reply> {
-    let (status, headers) = (answer.status(), answer.headers().clone());
+async fn whole(sent: hyper::Response<Incoming>) -> Result<Reply> {
+    let (head, body) = sent.into_parts();
     Ok(Reply {
-        status,
-        headers,
-        body: answer.bytes().await?,
+        status: head.status,
+        headers: head.headers,
+        body: axum::body::to_bytes(Body::new(body), BODY_LIMIT).await?,
     })
 }
 
@@ -241,4 +242,49 @@ fn answer(reply: Reply) -> Response {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Rewrites nothing.
+    struct Nothing;
+
+    impl Rewrite for Nothing {}
+
+    /// The first line of an HTTP message that comes in.
+    async fn first_line(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n") {
+            bytes.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(bytes).unwrap().trim_end().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_path_passes_as_it_was_sent() {
+        let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", service.local_addr().unwrap());
+        let listening = json!({"services": {"api-gateway": url}});
+        let fronted = front(listening, Arc::new(Nothing)).await.unwrap();
+        let address = fronted["services"]["api-gateway"].as_str().unwrap();
+        let mut client = TcpStream::connect(address.strip_prefix("http://").unwrap())
+            .await
+            .unwrap();
+        let asked = "GET /./healthz/..//x%2fy?a=/../b HTTP/1.1";
+        let request = format!("{asked}\r\nhost: x\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (mut stream, _) = service.accept().await.unwrap();
+        assert_eq!(first_line(&mut stream).await, asked);
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(first_line(&mut client).await, "HTTP/1.1 204 No Content");
+    }
 }

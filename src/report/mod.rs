@@ -6,6 +6,7 @@
 mod attestation;
 mod gate_report;
 mod kill_matrix;
+mod proof_journal;
 
 pub use attestation::{
     ATTESTATION_FILE, PAYLOAD_TYPE, STATEMENT_TYPE, SUMMARY, TEST_RESULT, attestation, statements,
@@ -15,6 +16,7 @@ pub use gate_report::{
     report,
 };
 pub use kill_matrix::{KillMatrix, MATRIX_FILE, MatrixError};
+pub use proof_journal::{JOURNAL_FILE, ProofJournal};
 
 use std::io;
 use std::path::Path;

@@ -7,6 +7,7 @@
 mod again;
 mod decide;
 mod drive;
+mod estimate;
 mod event;
 mod phases;
 mod proof;
@@ -19,5 +20,5 @@ pub use drive::in_check;
 pub use event::{Attempt, EvidenceFile, Row, RunEvent};
 pub use phases::Phases;
 pub use proof::{Against, Cell, CellRole, MutantProof, NullProof, Outcome, Proof};
-pub use prove::{ProveOptions, Proven, Scope, prove};
+pub use prove::{Known, ProveOptions, Proven, Scope, prove};
 pub use run::{RunOptions, RunOutcome, run};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rand::seq::SliceRandom;
@@ -10,12 +11,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Cancel;
 use super::drive::{ATTEMPTS, DEADLINE_GRACE, Driver};
+use super::estimate::Estimate;
 use super::event::Row;
 use super::proof::{Against, Cell, CellRole, MutantProof, NullProof, Proof};
 use super::run::{check_for, check_of};
 use crate::base::{Clock, Seed};
 use crate::checks::Check;
-use crate::model::{MutantSpec, Plan, PlannedGate, TargetSpec};
+use crate::model::{MutantSpec, Plan, PlannedGate, Status, TargetSpec};
 
 /// Which gates a mutant is run against beside those it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub enum Scope {
     All,
 }
 
+/// What gates came to under targets when the same sources were proven before, and the detail of
+/// each: `(target, gate)`. It need not be driven again.
+pub type Known = BTreeMap<(String, String), (Status, String)>;
+
 /// How a plan is proven.
 #[derive(Clone, Debug)]
 pub struct ProveOptions {
@@ -44,6 +50,8 @@ pub struct ProveOptions {
     pub jobs: usize,
     /// Which gates beside the named ones.
     pub scope: Scope,
+    /// What is known already.
+    pub known: Known,
     /// A temporary folder, for the folders of running targets.
     pub scratch: PathBuf,
     /// One folder a target, with the evidence of its gates.
@@ -71,6 +79,8 @@ pub struct Proven {
     pub row: Row,
     /// How many drives there are.
     pub of: usize,
+    /// How long the rest takes, if all goes on as it did.
+    pub left: Option<Duration>,
 }
 
 /// Proves the selected gates of a plan. Each finished drive is sent as it ends.
@@ -88,7 +98,6 @@ pub async fn prove(
     let chosen = &field.mutants;
     let clean = TargetSpec::reference();
     let pairs = pairs(&field, &clean, nulls, options.scope);
-    let of = pairs.len();
     proof.mutants = chosen
         .iter()
         .map(|mutant| MutantProof {
@@ -103,7 +112,13 @@ pub async fn prove(
             results: BTreeMap::new(),
         })
         .collect();
-    let clock = Clock::start();
+    let pairs: Vec<Pair<'_>> = pairs
+        .into_iter()
+        .filter(|pair| !recall(&mut proof, pair, &options.known))
+        .collect();
+    let of = pairs.len();
+    let mut estimate = Estimate::of(pairs.iter().map(|pair| pair.gate.spec.name.as_str()));
+    let (clock, began) = (Clock::start(), Instant::now());
     let mut driven = futures_util::stream::iter(pairs)
         .map(|pair| {
             let driver = driver(&pair, options, clock);
@@ -117,12 +132,14 @@ pub async fn prove(
         })
         .buffer_unordered(options.jobs.max(1));
     while let Some((row, pair)) = driven.next().await {
-        record(&mut proof, &pair, &row);
+        record(&mut proof, &pair, row.status, &row.detail);
+        estimate.finished(&row.name, row.duration);
         let _ = events.send(Proven {
             target: pair.target.name.clone(),
             against: pair.against,
             row,
             of,
+            left: estimate.left(began.elapsed()),
         });
     }
     for mutant in &mut proof.mutants {
@@ -305,18 +322,29 @@ fn driver(pair: &Pair<'_>, options: &ProveOptions, clock: Clock) -> Driver {
     }
 }
 
-fn record(proof: &mut Proof, pair: &Pair<'_>, row: &Row) {
+/// Records what is known of a pair; whether anything is.
+fn recall(proof: &mut Proof, pair: &Pair<'_>, known: &Known) -> bool {
+    let place = (pair.target.name.clone(), pair.gate.spec.name.clone());
+    let cell = known.get(&place);
+    if let Some((status, detail)) = cell {
+        record(proof, pair, *status, detail);
+    }
+    cell.is_some()
+}
+
+fn record(proof: &mut Proof, pair: &Pair<'_>, status: Status, detail: &str) {
+    let gate = &pair.gate.spec.name;
     match pair.against {
         Against::Reference => {
-            proof.control.insert(row.name.clone(), row.status);
+            proof.control.insert(gate.clone(), status);
         }
         Against::Mutant(role) => {
             let index = pair.mutant.expect("a pair with a mutant names it");
             proof.mutants[index].cells.push(Cell {
-                gate: row.name.clone(),
+                gate: gate.clone(),
                 role,
-                status: row.status,
-                detail: row.detail.clone(),
+                status,
+                detail: detail.to_owned(),
             });
         }
         Against::Null => {
@@ -325,7 +353,7 @@ fn record(proof: &mut Proof, pair: &Pair<'_>, row: &Row) {
                 .iter_mut()
                 .find(|null| null.name == pair.target.name);
             let null = null.expect("pairs are made of the null targets that were given");
-            null.results.insert(row.name.clone(), row.status);
+            null.results.insert(gate.clone(), status);
         }
     }
 }
@@ -333,7 +361,7 @@ fn record(proof: &mut Proof, pair: &Pair<'_>, row: &Row) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{May, Model, Selection, Status};
+    use crate::model::{May, Model, Selection};
 
     fn plan(gates: &[&str]) -> Plan {
         let gates = gates.iter().map(ToString::to_string).collect();
@@ -477,12 +505,25 @@ mod tests {
         let checked = sort_gates(&plan, &[], &mut proof);
         let field = Field::of(&plan, &[], checked, Scope::All);
         for pair in pairs(&field, &clean, &[], Scope::All) {
-            let row = Row::settled(pair.gate, Status::Fail, "always");
-            record(&mut proof, &pair, &row);
+            record(&mut proof, &pair, Status::Fail, "always");
         }
         let fails = BTreeMap::from([("audit-chain-present".to_owned(), Status::Fail)]);
         assert_eq!(proof.control, fails);
         assert!(proof.refuted() && proof.mutants.is_empty() && proof.nulls.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_is_recorded_and_not_driven_again() {
+        let plan = plan(&["audit-chain-present", "approval-race-safe"]);
+        let (clean, mut proof) = (TargetSpec::reference(), Proof::default());
+        let checked = sort_gates(&plan, &[], &mut proof);
+        let field = Field::of(&plan, &[], checked, Scope::Named);
+        let place = ("reference".to_owned(), "approval-race-safe".to_owned());
+        let known = Known::from([(place, (Status::Pass, String::new()))]);
+        let mut pairs = pairs(&field, &clean, &[], Scope::Named);
+        pairs.retain(|pair| !recall(&mut proof, pair, &known));
+        assert_eq!(shown(&pairs), ["reference A1 control"]);
+        assert!(proof.controlled("approval-race-safe"));
     }
 
     #[test]

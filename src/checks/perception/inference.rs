@@ -43,8 +43,8 @@ pub struct Inference {
     pub marker: String,
     /// The request.
     pub sent: Sent,
-    /// Calls of the model with that marker, at the end.
-    pub calls: u64,
+    /// Calls of the model with that marker, at the end; none when the drive stopped before.
+    pub calls: Option<u64>,
 }
 
 impl Inference {
@@ -71,7 +71,7 @@ impl Inference {
             due,
             marker,
             sent: Sent::new(&client.send(ask).await, client.credential()),
-            calls: 0,
+            calls: None,
         }
     }
 
@@ -81,12 +81,18 @@ impl Inference {
         let ours = calls
             .iter()
             .filter(|call| call.body["input_text"] == self.marker.as_str());
-        self.calls = ours.count() as u64;
+        self.calls = Some(ours.count() as u64);
     }
 
     /// Judges it; whether it is as it should be.
     pub(super) fn judge(&self, judgement: &mut Judgement) -> bool {
-        let (case, line, calls) = (&self.case, self.sent.line(), self.calls);
+        let (case, line) = (&self.case, self.sent.line());
+        let Some(calls) = self.calls else {
+            judgement.undecided(format!(
+                "{case}: {line}: the calls of the model were not counted"
+            ));
+            return false;
+        };
         let before = judgement.violations.len();
         match self.due {
             Due::Denied => {
@@ -172,8 +178,8 @@ pub(super) mod tests {
     pub(crate) fn inference(case: &str, path: Path, due: Due) -> Inference {
         let marker = format!("what is {case}");
         let (status, answer, calls) = match due {
-            Due::Denied => (403, json!({"error": {"code": "CONSENT_REQUIRED"}}), 0),
-            Due::Allowed => (200, json!({"text": format!("You said: {marker}")}), 1),
+            Due::Denied => (403, json!({"error": {"code": "CONSENT_REQUIRED"}}), Some(0)),
+            Due::Allowed => (200, json!({"text": format!("You said: {marker}")}), Some(1)),
         };
         let sent = serde_json::from_value(json!({
             "service": SERVICE, "method": "POST", "path": "/v1/perception/analyze",
@@ -206,14 +212,26 @@ pub(super) mod tests {
             violations(Due::Denied, |one| one.sent.status = 200),
             violations(Due::Denied, |one| one.sent.status = 503),
             violations(Due::Denied, |one| one.sent.status = 0),
-            violations(Due::Denied, |one| one.calls = 1),
+            violations(Due::Denied, |one| one.calls = Some(1)),
             violations(Due::Allowed, |one| one.sent.status = 403),
-            violations(Due::Allowed, |one| one.calls = 0),
-            violations(Due::Allowed, |one| one.calls = 2),
+            violations(Due::Allowed, |one| one.calls = Some(0)),
+            violations(Due::Allowed, |one| one.calls = Some(2)),
             violations(Due::Allowed, |one| one.sent.answer = json!({"ok": true})),
         ];
         for found in bad {
             assert_eq!(found.len(), 1, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_of_calls_that_nobody_counted() {
+        for due in [Due::Denied, Due::Allowed] {
+            let mut one = inference("one", Path::Analyze, due);
+            one.calls = None;
+            let mut judgement = Judgement::default();
+            assert!(!one.judge(&mut judgement));
+            assert_eq!(judgement.violations, [""; 0]);
+            assert_eq!(judgement.undecided.len(), 1);
         }
     }
 }
