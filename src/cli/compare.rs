@@ -1,12 +1,11 @@
 //! `compare`: two reports, gate by gate.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Stop};
 use super::screen;
 use crate::report::{GateReport, REPORT_FILE};
-use crate::verdict::{Change, compare};
+use crate::verdict::{Change, compare, read_report};
 
 /// Example: sonia-gate compare releases/v4.7.0-baseline releases/v4.7.0
 #[derive(Debug, clap::Args)]
@@ -80,12 +79,5 @@ fn report(path: &Path) -> Result<GateReport, Stop> {
     } else {
         path.to_owned()
     };
-    let no_report = |why: String| {
-        Stop::usage(
-            format!("{}: {why}", path.display()),
-            "give a gate-report.json or its folder",
-        )
-    };
-    let bytes = fs::read(&path).map_err(|error| no_report(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| no_report(error.to_string()))
+    read_report(&path).map_err(|why| Stop::usage(why, "give a gate-report.json or its folder"))
 }

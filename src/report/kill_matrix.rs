@@ -180,11 +180,9 @@ impl KillMatrix {
             .collect();
         let controlled = |gate: &str| self.control.get(gate) == Some(&Status::Pass);
         let kills = |gate: &str| {
-            self.mutants.iter().any(|mutant| {
-                let named = mutant.must.iter().any(|name| name == gate)
-                    || mutant.may.iter().any(|may| may.gate == gate);
-                named && mutant.results.get(gate) == Some(&Status::Fail)
-            })
+            self.mutants
+                .iter()
+                .any(|mutant| mutant.names(gate) && mutant.results.get(gate) == Some(&Status::Fail))
         };
         let gates = plan.gates.iter().map(|gate| gate.spec.name.as_str());
         gates
@@ -195,6 +193,18 @@ impl KillMatrix {
 }
 
 impl MutantRow {
+    /// Whether this gate has to fail under it.
+    #[must_use]
+    pub fn must_fail(&self, gate: &str) -> bool {
+        self.must.iter().any(|name| name == gate)
+    }
+
+    /// Whether it names this gate at all.
+    #[must_use]
+    pub fn names(&self, gate: &str) -> bool {
+        self.must_fail(gate) || self.may.iter().any(|may| may.gate == gate)
+    }
+
     fn of(mutant: &MutantProof) -> Self {
         let MutantSpec {
             name,

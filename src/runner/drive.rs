@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::decide::Decision;
-use super::event::{Attempt, EvidenceFile, Row};
+use super::event::{Attempt, EVIDENCE_FILE, EvidenceFile, Row};
 use super::phases::Phases;
 use crate::base::files::write_atomically;
 use crate::base::json::sha256_hex;
@@ -74,10 +74,7 @@ impl Driver {
                 break;
             }
             begun(number);
-            let seed = match number {
-                1 => self.seed.child(&gate.spec.name),
-                again => self.seed.child(&format!("{} #{again}", gate.spec.name)),
-            };
+            let seed = attempt_seed(self.seed, &gate.spec.name, number);
             let started = Instant::now();
             let tried = self.attempt(gate, check, number, seed, &cancel).await;
             row.adopt(tried, seed, started.elapsed());
@@ -271,6 +268,15 @@ async fn judged(
     }
 }
 
+/// The seed of a drive of a gate, 1 the first, in a run with this seed.
+#[must_use]
+pub fn attempt_seed(run: Seed, gate: &str, number: usize) -> Seed {
+    match number {
+        1 => run.child(gate),
+        again => run.child(&format!("{gate} #{again}")),
+    }
+}
+
 fn empty_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -281,7 +287,7 @@ fn empty_folder(folder: &Path) -> io::Result<()> {
 /// Writes the evidence, and gives every file of the gate's folder with its digest.
 fn store(root: &Path, folder: &Path, ran: &Ran) -> io::Result<Vec<EvidenceFile>> {
     let text = serde_json::to_vec_pretty(&ran.evidence)?;
-    write_atomically(&folder.join("evidence.json"), &text)?;
+    write_atomically(&folder.join(EVIDENCE_FILE), &text)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -86,6 +86,9 @@ pub struct Attempt {
     pub duration: Duration,
 }
 
+/// The name of what a gate's drive recorded, in the gate's folder of evidence.
+pub const EVIDENCE_FILE: &str = "evidence.json";
+
 /// A file of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidenceFile {

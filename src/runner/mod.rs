@@ -16,8 +16,8 @@ mod run;
 
 pub use crate::checks::Cancel;
 pub use again::judged_again;
-pub use drive::in_check;
-pub use event::{Attempt, EvidenceFile, Row, RunEvent};
+pub use drive::{attempt_seed, in_check};
+pub use event::{Attempt, EVIDENCE_FILE, EvidenceFile, Row, RunEvent};
 pub use phases::Phases;
 pub use proof::{Against, Cell, CellRole, MutantProof, NullProof, Outcome, Proof};
 pub use prove::{Known, ProveOptions, Proven, Scope, prove};

@@ -60,6 +60,14 @@ impl Dossier {
     }
 }
 
+/// Reads a report that stands alone.
+///
+/// # Errors
+/// Why it is none.
+pub fn read_report(path: &Path) -> Result<GateReport, String> {
+    sealed(path).map(|sealed: Sealed<GateReport>| sealed.value)
+}
+
 fn sealed<T: DeserializeOwned>(path: &Path) -> Result<Sealed<T>, String> {
     let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut text = serde_json::Deserializer::from_slice(&bytes);

@@ -15,7 +15,7 @@ mod tests;
 mod verify;
 
 pub use compare::{Change, Comparison, compare};
-pub use dossier::{Dossier, Kept, Sealed};
+pub use dossier::{Dossier, Kept, Sealed, read_report};
 pub use finding::{Finding, Kind};
 pub use invariants::{INVARIANTS, Invariant, InvariantState};
 pub use verify::{Promotion, Trust, verify};

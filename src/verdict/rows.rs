@@ -7,9 +7,7 @@ use super::finding::{Finding, Kind};
 use crate::base::Seed;
 use crate::model::{Plan, PlannedGate, Status};
 use crate::report::{GatePart, GateReport};
-
-/// The file of a gate's evidence that its judge reads.
-const EVIDENCE_FILE: &str = "evidence.json";
+use crate::runner::{EVIDENCE_FILE, attempt_seed};
 
 /// Whether the rows are the gates of the release, each once and in order.
 pub(super) fn against_the_plan(report: &GateReport, plan: &Plan, found: &mut Vec<Finding>) {
@@ -117,10 +115,7 @@ pub(super) fn against_themselves(report: &GateReport, found: &mut Vec<Finding>) 
         }
         if let Ok(seed) = &seed {
             for (number, attempt) in row.attempts.iter().enumerate() {
-                let expected = match number {
-                    0 => seed.child(&row.name),
-                    again => seed.child(&format!("{} #{}", row.name, again + 1)),
-                };
+                let expected = attempt_seed(*seed, &row.name, number + 1);
                 if attempt.seed != expected.to_string() {
                     say(format!(
                         "attempt {} has the seed {}, expected {expected}",

@@ -220,14 +220,11 @@ fn proof(
         }
     }
     for mutant in &matrix.mutants {
-        let named = |gate: &String| {
-            mutant.must.contains(gate) || mutant.may.iter().any(|may| may.gate == *gate)
-        };
         let failed = mutant
             .results
             .iter()
             .filter(|(_, status)| **status == Status::Fail);
-        for (gate, _) in failed.filter(|(gate, _)| !named(gate)) {
+        for (gate, _) in failed.filter(|(gate, _)| !mutant.names(gate)) {
             say(format!(
                 "{gate} fails under {}, which does not name it",
                 mutant.name
@@ -252,7 +249,7 @@ fn not_killed(matrix: &KillMatrix, gate: &str, name: &str) -> Option<String> {
     let Some(mutant) = matrix.mutants.iter().find(|mutant| mutant.name == name) else {
         return Some("is not in the matrix".to_owned());
     };
-    if !mutant.must.iter().any(|must| must == gate) {
+    if !mutant.must_fail(gate) {
         return Some("does not have to fail there".to_owned());
     }
     match mutant.results.get(gate) {
