@@ -1,6 +1,7 @@
 //! `gate`: runs the gates of a release, prints a line for each, and keeps the report up to date.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stop};
 use super::settings::{Chosen, Harness};
-use super::{GatesFolder, Pick, block_on, interrupt, key, lines, matrix, places, screen};
+use super::{GatesFolder, Pick, block_on, interrupt, key, lines, matrix, papers, places, screen};
 use crate::base::Seed;
 use crate::base::files::write_atomically;
 use crate::base::json::sha256_hex;
@@ -50,6 +51,9 @@ pub(super) struct Arguments {
     /// Show where the time went
     #[arg(long)]
     timings: bool,
+    /// Write what happens, as it happens, as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// Print failures, the summary and the verdict only
     #[arg(long)]
     quiet: bool,
@@ -147,7 +151,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let cancel = interrupt::cancel()?;
         let context = self.context().await;
-        let mut view = View::new(&self, &context, began);
+        let mut view = View::new(&self, &context, began)?;
         let (events, mut received) = mpsc::unbounded_channel();
         let work = async {
             let outcome = runner::run(&self.plan, &self.options, &events, cancel).await;
@@ -171,7 +175,9 @@ impl<'a> Run<'a> {
         );
         self.write(&written)?;
         self.attest(&written)?;
+        papers::write(&self.out, &written, &self.plan)?;
         self.close(&outcome, &ruling);
+        papers::tell_github(&written, &self.plan);
         Ok(lines::exit(&ruling))
     }
 
@@ -271,13 +277,20 @@ struct View<'a> {
     done: usize,
     selected: usize,
     warned: bool,
+    /// Where events go.
+    events: Option<File>,
 }
 
 impl<'a> View<'a> {
-    fn new(run: &'a Run<'a>, context: &'a Context, began: Instant) -> Self {
+    fn new(run: &'a Run<'a>, context: &'a Context, began: Instant) -> Result<Self, Stop> {
+        let events = run
+            .arguments
+            .events
+            .as_ref()
+            .map(|path| File::create(path).map_err(|error| places::unwritable(path, &error)));
         let selected = run.plan.gates.iter().filter(|gate| gate.selected).count();
         let screen = screen::Screen::new(selected);
-        Self {
+        Ok(Self {
             run,
             context,
             screen,
@@ -287,10 +300,12 @@ impl<'a> View<'a> {
             done: 0,
             selected,
             warned: false,
-        }
+            events: events.transpose()?,
+        })
     }
 
     fn see(&mut self, event: RunEvent) -> Result<(), Stop> {
+        self.note(&event);
         match event {
             RunEvent::Started { rows, order } => {
                 self.rows = rows;
@@ -324,6 +339,20 @@ impl<'a> View<'a> {
         self.screen
             .progress(self.done, names.collect::<Vec<_>>().join(", "));
         Ok(())
+    }
+
+    /// Writes an event. One that cannot be written is missed, and that is said once.
+    fn note(&mut self, event: &RunEvent) {
+        let Some(file) = &mut self.events else {
+            return;
+        };
+        let mut line = report::event_line(event, &self.rows, self.began.elapsed());
+        line.push('\n');
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            self.events = None;
+            let text = format!("no more events are written: {error}");
+            self.screen.complain("warning", &text);
+        }
     }
 
     fn finished(&mut self, index: usize) {

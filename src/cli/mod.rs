@@ -13,6 +13,7 @@ mod key;
 mod lines;
 mod list;
 mod matrix;
+mod papers;
 mod places;
 mod prove;
 mod screen;

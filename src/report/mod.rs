@@ -4,6 +4,7 @@
 //! a file that somebody reads must not.
 
 mod attestation;
+mod ci;
 mod gate_report;
 mod kill_matrix;
 mod proof_journal;
@@ -11,6 +12,7 @@ mod proof_journal;
 pub use attestation::{
     ATTESTATION_FILE, PAYLOAD_TYPE, STATEMENT_TYPE, SUMMARY, TEST_RESULT, attestation, statements,
 };
+pub use ci::{JUNIT_FILE, SARIF_FILE, annotations, event_line, junit, sarif, step_summary};
 pub use gate_report::{
     Context, EvidencePart, GatePart, GateReport, GitPart, ProofUsed, REPORT_FILE, SummaryPart,
     report,
