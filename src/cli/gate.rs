@@ -1,5 +1,6 @@
 //! `gate`: runs the gates of a release, prints a line for each, and keeps the report up to date.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,11 @@ use super::exit::{Exit, Stop};
 use super::settings::{Chosen, Harness};
 use super::{GatesFolder, Pick, block_on, interrupt, key, lines, matrix, papers, places, screen};
 use crate::base::Seed;
-use crate::base::files::write_atomically;
-use crate::base::json::sha256_hex;
-use crate::model::{Model, Plan, Ruling, Status};
-use crate::report::{self, ATTESTATION_FILE, Context, GateReport, GitPart, ProofUsed, REPORT_FILE};
+use crate::model::{Model, Partition, Plan, Ruling, Status};
+use crate::report::{self, Context, GateReport, GitPart, ProofUsed, REPORT_FILE};
 use crate::runner::{self, Row, RunEvent, RunOptions, RunOutcome};
 use crate::target::tools;
+use crate::verdict::read_report;
 
 /// Example: sonia-gate gate v4.7 approval-race-safe --seed 7
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,10 @@ pub(super) struct Arguments {
     /// How many gates at a time [default: twice the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Run the K-th of N shares of the gates, balanced by the durations of the release's last report;
+    /// `merge` makes one report of all
+    #[arg(long, value_name = "K/N")]
+    partition: Option<Partition>,
     /// Where report and evidence go [default: releases/vX.Y.Z for a whole run, else target/sonia]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -74,13 +78,30 @@ struct Run<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let model = arguments.gates_folder.model()?;
-    let plan = model.plan(&arguments.pick.release, &arguments.pick.selection())?;
+    let mut plan = model.plan(&arguments.pick.release, &arguments.pick.selection())?;
+    if let Some(share) = arguments.partition {
+        plan.keep_share(share, &recorded(&plan));
+        if !plan.gates.iter().any(|gate| gate.selected) {
+            return Err(Stop::usage(
+                format!("share {share} has no gates"),
+                "ask for fewer shares than there are gates",
+            ));
+        }
+    }
     let chosen =
         Harness::read()?.choose(arguments.target.as_deref(), arguments.mutant.as_deref())?;
     let scratch = places::scratch()?;
     let run = Run::prepare(arguments, &model, plan, chosen, scratch.path())?;
     screen::print(&format!("{} {}", screen::verb("Seed"), run.options.seed));
     block_on(run.carry_out())?
+}
+
+/// How long each gate took in the last report of the release, in seconds; nothing when there is none.
+fn recorded(plan: &Plan) -> BTreeMap<String, f64> {
+    let path = places::release_folder(&plan.release).join(REPORT_FILE);
+    let rows = read_report(&path).map(|report| report.gates);
+    let rows = rows.unwrap_or_default().into_iter();
+    rows.map(|row| (row.name, row.duration_s)).collect()
 }
 
 impl Arguments {
@@ -174,8 +195,7 @@ impl<'a> Run<'a> {
             outcome.elapsed,
         );
         self.write(&written)?;
-        self.attest(&written)?;
-        papers::write(&self.out, &written, &self.plan)?;
+        papers::write(&self.out, &written, &self.plan, self.key.as_ref())?;
         self.close(&outcome, &ruling);
         papers::tell_github(&written, &self.plan);
         Ok(lines::exit(&ruling))
@@ -190,6 +210,7 @@ impl<'a> Run<'a> {
             target: self.chosen.spec.clone(),
             mutated: self.chosen.mutated,
             seed: self.options.seed,
+            partition: self.arguments.partition,
             binary_sha256: digest.await.unwrap_or(None),
             source_digest: self.source_digest.clone(),
             git: git.map(|state| GitPart {
@@ -203,25 +224,6 @@ impl<'a> Run<'a> {
     fn write(&self, report: &GateReport) -> Result<(), Stop> {
         let path = self.out.join(REPORT_FILE);
         report::write_json(&path, report).map_err(|error| places::unwritable(&path, &error))
-    }
-
-    /// Signs the report, or takes away the signature of an older one. What was made wrong on purpose
-    /// is never signed.
-    fn attest(&self, report: &GateReport) -> Result<(), Stop> {
-        let path = self.out.join(ATTESTATION_FILE);
-        let unwritable = |error: &std::io::Error| places::unwritable(&path, error);
-        let Some(key) = self.key.as_ref().filter(|_| !report.target.mutated) else {
-            return match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(unwritable(&error))
-                }
-                _ => Ok(()),
-            };
-        };
-        let bytes = fs::read(self.out.join(REPORT_FILE)).map_err(|error| unwritable(&error))?;
-        let signed = report::attestation(report, &sha256_hex(&bytes), key);
-        let signed = signed.map_err(|error| unwritable(&std::io::Error::other(error)))?;
-        write_atomically(&path, signed.as_bytes()).map_err(|error| unwritable(&error))
     }
 
     /// Everything after the last gate: failures again, what to do, the summary, the verdict.

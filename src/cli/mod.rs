@@ -13,6 +13,7 @@ mod key;
 mod lines;
 mod list;
 mod matrix;
+mod merge;
 mod papers;
 mod places;
 mod prove;
@@ -63,6 +64,8 @@ enum Command {
     Verdict(verdict::Arguments),
     /// Compare two reports
     Compare(compare::Arguments),
+    /// Make one report of the parts of a run on several machines
+    Merge(merge::Arguments),
     /// Make a pair of keys for signing reports
     Key(key::Arguments),
     /// Make an incident bundle of a data directory, or verify one
@@ -164,6 +167,7 @@ fn run() -> Exit {
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Verdict(arguments) => verdict::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Bundle(arguments) => bundle::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),

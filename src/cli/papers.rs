@@ -1,25 +1,54 @@
-//! What a run leaves beside its report for build servers, and what it says to GitHub when it runs
-//! there.
+//! What is left beside a report: its signature, files for build servers; and what is said to GitHub
+//! when it runs there.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+
+use ed25519_dalek::SigningKey;
 
 use super::exit::Stop;
 use super::{places, screen};
 use crate::base::files::write_atomically;
+use crate::base::json::sha256_hex;
 use crate::model::Plan;
-use crate::report::{self, GateReport, JUNIT_FILE, SARIF_FILE};
+use crate::report::{self, ATTESTATION_FILE, GateReport, JUNIT_FILE, REPORT_FILE, SARIF_FILE};
 
-/// Writes them into the report's folder.
-pub(super) fn write(out: &Path, written: &GateReport, plan: &Plan) -> Result<(), Stop> {
+/// Writes them into the report's folder, where the report is already.
+pub(super) fn write(
+    out: &Path,
+    written: &GateReport,
+    plan: &Plan,
+    key: Option<&SigningKey>,
+) -> Result<(), Stop> {
+    let path = out.join(ATTESTATION_FILE);
+    attest(&path, out, written, key).map_err(|error| places::unwritable(&path, &error))?;
     let path = out.join(JUNIT_FILE);
-    let text = report::junit(written).map_err(std::io::Error::other);
+    let text = report::junit(written).map_err(io::Error::other);
     text.and_then(|text| write_atomically(&path, text.as_bytes()))
         .map_err(|error| places::unwritable(&path, &error))?;
     let path = out.join(SARIF_FILE);
     report::write_json(&path, &report::sarif(written, plan))
         .map_err(|error| places::unwritable(&path, &error))
+}
+
+/// Signs the report, or takes away the signature of an older one. What was made wrong on purpose is
+/// never signed.
+fn attest(
+    path: &Path,
+    out: &Path,
+    written: &GateReport,
+    key: Option<&SigningKey>,
+) -> io::Result<()> {
+    let Some(key) = key.filter(|_| !written.target.mutated) else {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    };
+    let digest = sha256_hex(&fs::read(out.join(REPORT_FILE))?);
+    let signed = report::attestation(written, &digest, key).map_err(io::Error::other)?;
+    write_atomically(path, signed.as_bytes())
 }
 
 /// Annotations and the step summary, where GitHub asks for them.

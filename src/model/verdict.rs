@@ -52,6 +52,8 @@ pub struct Facts<'a> {
     pub interrupted: bool,
     /// Gates that no mutant was seen to break (looked at in whole, unmutated runs only).
     pub unproven: Vec<String>,
+    /// What whoever gathered the rows has against them.
+    pub objections: Vec<String>,
 }
 
 /// A verdict and its reasons.
@@ -124,6 +126,7 @@ impl Facts<'_> {
         if self.mutated {
             remarks.push("the target was made wrong on purpose".to_owned());
         }
+        remarks.extend(self.objections.iter().cloned());
         remarks
     }
 }
@@ -147,6 +150,19 @@ mod tests {
 
     fn green() -> Facts<'static> {
         facts(&[(Class::Floor, Status::Pass), (Class::Delta, Status::Pass)])
+    }
+
+    #[test]
+    fn an_objection_holds_what_is_all_green() {
+        let rows = [(Class::Floor, Status::Pass), (Class::Delta, Status::Pass)];
+        assert_eq!(facts(&rows).rule().verdict, Verdict::Promote);
+        let ruling = Facts {
+            objections: vec!["part 2/3 is missing".to_owned()],
+            ..facts(&rows)
+        }
+        .rule();
+        assert_eq!((ruling.verdict, ruling.green), (Verdict::Hold, false));
+        assert_eq!(ruling.remarks, ["part 2/3 is missing"]);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Seed;
-use crate::model::{Class, Facts, Plan, Ruling, Status, TargetKind, TargetSpec, Verdict};
+use crate::model::{
+    Class, Facts, Partition, Plan, Ruling, Status, TargetKind, TargetSpec, Verdict,
+};
 use crate::runner::Row;
 
 /// The file's name.
@@ -26,6 +28,8 @@ pub struct Context {
     pub mutated: bool,
     /// The seed.
     pub seed: Seed,
+    /// Which share of the gates is run, of several.
+    pub partition: Option<Partition>,
     /// SHA-256 of the binary that embedded targets run.
     pub binary_sha256: Option<String>,
     /// The digest of the sources, gates included.
@@ -73,6 +77,8 @@ pub struct GateReport {
     pub release: String,
     /// The seed, as a decimal text.
     pub seed: String,
+    /// Which share of the gates this is, of a run on several machines.
+    pub partition: Option<Partition>,
     /// What was judged.
     pub target: TargetPart,
     /// The digest of the sources that judged.
@@ -226,6 +232,7 @@ pub fn report(
         mutated: context.mutated,
         interrupted,
         unproven: context.proof.unproven.clone(),
+        objections: Vec::new(),
     };
     let ruling = facts.rule();
     let url = match &context.target.kind {
@@ -243,6 +250,7 @@ pub fn report(
         format: FORMAT,
         release: release.name.clone(),
         seed: context.seed.to_string(),
+        partition: context.partition,
         target: TargetPart {
             name: context.target.name.clone(),
             binary_sha256: url
@@ -339,6 +347,7 @@ mod tests {
             target: TargetSpec::reference(),
             mutated: false,
             seed: Seed(7),
+            partition: None,
             binary_sha256: Some("b1".to_owned()),
             source_digest: "50".to_owned(),
             git: Some(GitPart {

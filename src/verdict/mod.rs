@@ -8,6 +8,7 @@ mod compare;
 mod dossier;
 mod finding;
 mod invariants;
+mod merge;
 mod rows;
 mod signed;
 #[cfg(test)]
@@ -18,4 +19,5 @@ pub use compare::{Change, Comparison, compare};
 pub use dossier::{Dossier, Kept, Sealed, read_report};
 pub use finding::{Finding, Kind};
 pub use invariants::{INVARIANTS, Invariant, InvariantState};
+pub use merge::merge;
 pub use verify::{Promotion, Trust, verify};

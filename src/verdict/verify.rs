@@ -272,6 +272,7 @@ fn ruled(report: &GateReport, plan: &Plan, unproven: Vec<String>) -> Ruling {
         mutated: report.target.mutated,
         interrupted: report.interrupted,
         unproven,
+        objections: Vec::new(),
     };
     facts.rule()
 }

@@ -37,6 +37,7 @@ pub(super) fn report_of_three() -> (Plan, GateReport) {
         target: TargetSpec::reference(),
         mutated: false,
         seed: Seed(7),
+        partition: None,
         binary_sha256: None,
         source_digest: "0".repeat(64),
         git: None,
