@@ -31,6 +31,10 @@ const CONFIRMATIONS_OVER_A_RESTART: &[May] = &[
         gate: "fence-token-enforcement",
         reason: "it asks for the fences that are shown after a KILL",
     },
+    May {
+        gate: "migration-integrity",
+        reason: "the confirmations of the older release are not listed",
+    },
 ];
 
 /// The mutants of this subject.
@@ -59,6 +63,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
             May {
                 gate: "bundle-manifest-signed",
                 reason: "a bundle tells how each service is, by the name it gives itself",
+            },
+            May {
+                gate: "vision-supervised",
+                reason: "a service that answers under another name is not healthy",
             },
         ],
         apply: |levers| {
@@ -98,7 +106,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "stop-hangs-on-term",
         must: &["compile-all"],
-        may: &[],
+        may: &[
+            May {
+                gate: "restore-ordering",
+                reason: "it stops the target between its boots",
+            },
+            May {
+                gate: "migration-integrity",
+                reason: "it stops the target before it goes back a release",
+            },
+        ],
         apply: |levers| {
             levers.part(|parts| parts.at_stop = Arc::new(|| Box::pin(std::future::pending())));
         },

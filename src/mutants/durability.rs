@@ -28,6 +28,22 @@ const ACKNOWLEDGED_TOO_EARLY: &[May] = &[
         gate: "bundle-manifest-signed",
         reason: "an acknowledged write has no entry in a bundle while it is not committed",
     },
+    May {
+        gate: "file-exists",
+        reason: "an acknowledged memory is not there while it is not committed",
+    },
+    May {
+        gate: "memory-proxy-canonical",
+        reason: "an acknowledged memory is not there while it is not committed",
+    },
+    May {
+        gate: "auth-required-mutating",
+        reason: "an acknowledged write has no effect while it is not committed",
+    },
+    May {
+        gate: "role-enforcement",
+        reason: "an acknowledged write has no effect while it is not committed",
+    },
 ];
 
 /// Whoever replays a call whose decision was restored sees this one too.
@@ -40,6 +56,14 @@ const DECISIONS_OVER_A_KILL: &[May] = &[
         gate: "replay-provenance",
         reason: "a call whose decision is open again may not be replayed after a KILL",
     },
+    May {
+        gate: "restore-ordering",
+        reason: "a confirmation that was decided is restored too",
+    },
+    May {
+        gate: "migration-integrity",
+        reason: "what an older release left is changed as it starts",
+    },
 ];
 
 /// Whoever looks at tasks over a KILL sees these too.
@@ -51,6 +75,18 @@ const TASKS_OVER_A_KILL: &[May] = &[
     May {
         gate: "restart-ordering-strict",
         reason: "the restored state is not the state before the KILL",
+    },
+    May {
+        gate: "restore-ordering",
+        reason: "the restored tasks are not the tasks before the KILL",
+    },
+    May {
+        gate: "lifespan-wiring",
+        reason: "the restored tasks are not the tasks before the KILL",
+    },
+    May {
+        gate: "migration-integrity",
+        reason: "the tasks that an older release left are changed as it starts",
     },
 ];
 
@@ -71,7 +107,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "session-restore-resets-expiry",
         must: &["session-restore"],
-        may: ALL_STATE,
+        may: &[
+            May {
+                gate: "restart-ordering-strict",
+                reason: "the restored state is not the state before the KILL",
+            },
+            May {
+                gate: "lifespan-wiring",
+                reason: "the session that comes back is not the one that was made",
+            },
+            May {
+                gate: "migration-integrity",
+                reason: "what an older release left is changed as it starts",
+            },
+        ],
         apply: |levers| {
             levers.sql(
                 "api-gateway",
@@ -85,7 +134,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "session-restore-revives-closed",
         must: &["session-restore"],
-        may: ALL_STATE,
+        may: &[
+            May {
+                gate: "restart-ordering-strict",
+                reason: "the restored state is not the state before the KILL",
+            },
+            May {
+                gate: "restore-ordering",
+                reason: "a session that was closed is restored too",
+            },
+            May {
+                gate: "migration-integrity",
+                reason: "what an older release left is changed as it starts",
+            },
+        ],
         apply: |levers| {
             levers.sql(
                 "api-gateway",
@@ -96,7 +158,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "confirmation-ttl-restarts",
         must: &["confirmation-restore"],
-        may: ALL_STATE,
+        may: &[
+            May {
+                gate: "restart-ordering-strict",
+                reason: "the restored state is not the state before the KILL",
+            },
+            May {
+                gate: "migration-integrity",
+                reason: "what an older release left is changed as it starts",
+            },
+        ],
         apply: |levers| ttl_restarts(levers, "api-gateway", "confirmation"),
     },
     Mutant {

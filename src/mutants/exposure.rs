@@ -35,10 +35,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "listener-port-shared",
         must: &["bind-audit"],
-        may: &[May {
-            gate: "file-exists",
-            reason: "on the default ports it reaches the other one of the two",
-        }],
+        may: &[
+            May {
+                gate: "file-exists",
+                reason: "on the default ports it reaches the other one of the two",
+            },
+            May {
+                gate: "tls-config",
+                reason: "it asks each service over TLS who it is",
+            },
+        ],
         // Where ports are chosen by the system, each still gets its own.
         apply: |levers| {
             levers.part(|parts| {

@@ -49,6 +49,14 @@ const NO_LETTERS: &[May] = &[
         gate: "actor-attribution",
         reason: "the replay of a letter is one of the side effects",
     },
+    May {
+        gate: "auth-coverage",
+        reason: "the replay of a letter is one of its routes",
+    },
+    May {
+        gate: "file-exists",
+        reason: "the replay of a letter is one of its routes",
+    },
 ];
 
 /// The mutants of this subject.

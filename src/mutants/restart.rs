@@ -32,6 +32,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "wal-mode",
                 reason: "an acknowledged write is lost by a KILL while it is not committed",
             },
+            May {
+                gate: "file-exists",
+                reason: "an acknowledged memory is not there while it is not committed",
+            },
+            May {
+                gate: "memory-proxy-canonical",
+                reason: "an acknowledged memory is not there while it is not committed",
+            },
+            May {
+                gate: "auth-required-mutating",
+                reason: "an acknowledged write has no effect while it is not committed",
+            },
+            May {
+                gate: "role-enforcement",
+                reason: "an acknowledged write has no effect while it is not committed",
+            },
         ],
         apply: tell_first,
     },
@@ -55,10 +71,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "restart-resets-sequence",
         must: &["restart-ordering-strict"],
-        may: &[May {
-            gate: "recovery-exit-criteria",
-            reason: "who follows the events over the KILL waits for numbers that are given again",
-        }],
+        may: &[
+            May {
+                gate: "recovery-exit-criteria",
+                reason: "who follows the events over the KILL waits for numbers that are given again",
+            },
+            May {
+                gate: "migration-integrity",
+                reason: "the events of an older release are gone as it starts",
+            },
+        ],
         apply: |levers| {
             levers.sql(
                 "api-gateway",

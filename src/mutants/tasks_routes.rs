@@ -23,6 +23,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "restart-ordering-strict",
                 reason: "the list is not that of the tasks",
             },
+            May {
+                gate: "migration-integrity",
+                reason: "the list is not that of the older release",
+            },
         ],
         apply: |levers| {
             levers.route(("eva-os", "GET", "/tasks"), |_| {
@@ -65,6 +69,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
             May {
                 gate: "audit-export-endpoint",
                 reason: "an acknowledged deletion has no entry",
+            },
+            May {
+                gate: "auth-required-mutating",
+                reason: "a deletion that is accepted has no effect",
+            },
+            May {
+                gate: "role-enforcement",
+                reason: "a deletion that is accepted has no effect",
+            },
+            May {
+                gate: "actor-attribution",
+                reason: "a deletion that did not happen has no entry",
+            },
+            May {
+                gate: "restore-ordering",
+                reason: "a task that was deleted is restored",
             },
         ],
         apply: |levers| {

@@ -111,7 +111,7 @@ fn rows(
     plan: &Plan,
     objections: &mut Vec<String>,
 ) -> Vec<GatePart> {
-    let mut rows = Vec::new();
+    let (mut rows, mut unrun) = (Vec::new(), Vec::new());
     for gate in &plan.gates {
         let name = &gate.spec.name;
         let all = parts.iter().flat_map(|(part, report)| {
@@ -127,11 +127,14 @@ fn rows(
                 rows.push((*row).clone());
             }
             (None, _, Some((_, row))) => {
-                objections.push(format!("{name} was run by no part"));
+                unrun.push(name.as_str());
                 rows.push((*row).clone());
             }
             (None, _, None) => objections.push(format!("{name} has no row in any part")),
         }
+    }
+    if !unrun.is_empty() {
+        objections.push(format!("run by no part: {}", unrun.join(", ")));
     }
     rows
 }
@@ -269,10 +272,10 @@ mod tests {
         let ran = first.iter_mut().find(|row| row.status == Status::Pass);
         let ran = ran.unwrap();
         ran.status = Status::Skip;
-        let nobody = format!("{} was run by no part", ran.name);
+        let nobody = format!("run by no part: {}", ran.name);
         let other = first
             .iter_mut()
-            .find(|row| row.status == Status::Skip && !nobody.starts_with(&row.name));
+            .find(|row| row.status == Status::Skip && !nobody.ends_with(&row.name));
         let other = other.unwrap();
         other.status = Status::Pass;
         let two = format!("{} was run by part-1 and by part-2", other.name);
