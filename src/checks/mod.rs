@@ -21,6 +21,7 @@ pub mod slo;
 pub mod starts;
 pub mod supervision;
 pub mod tools;
+pub mod voice;
 
 pub use crate::chaos::Judgement;
 pub use crate::chaos::site::Span;

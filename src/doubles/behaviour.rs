@@ -25,6 +25,12 @@ pub struct Behaviour {
     pub cut: Option<Point>,
     /// Stop at this point until released.
     pub hold: Option<Point>,
+    /// Between two chunks of an answer that has several.
+    pub chunk_delay_ms: u64,
+    /// Stop after so many chunks of the answer until released.
+    pub stall_after: Option<usize>,
+    /// Close the connection after so many chunks of the answer.
+    pub cut_after: Option<usize>,
 }
 
 impl Behaviour {
@@ -60,6 +66,15 @@ impl Behaviour {
     pub fn fail(status: u16) -> Self {
         Self {
             fail: Some(status),
+            ..Self::default()
+        }
+    }
+
+    /// Stops every answer after so many chunks, until released.
+    #[must_use]
+    pub fn stall_after(chunks: usize) -> Self {
+        Self {
+            stall_after: Some(chunks),
             ..Self::default()
         }
     }

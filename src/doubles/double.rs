@@ -1,7 +1,6 @@
 //! A double: an HTTP server of the harness on a port of its own.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,11 +19,14 @@ use tokio::task::JoinHandle;
 use super::behaviour::{Behaviour, Point};
 use super::ledger::{Call, Effect, Ledger, redact};
 use super::server::{Door, Scissors};
+use super::speech::{self, Hearing};
 use crate::base::Clock;
 use crate::base::json::sha256_hex;
 
 /// The longest request body a double reads.
 const BODY_LIMIT_BYTES: usize = 16 << 20;
+/// Where a backend says that it is there.
+const HEALTH: &str = "/healthz";
 
 /// Which backend it stands in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,10 @@ pub enum Kind {
     Memory,
     /// `GET /healthz` of this service of the stack, and nothing else.
     Health(&'static str),
+    /// `POST /transcribe`: pieces of PCM, and the text of the tones in them so far.
+    Asr,
+    /// `POST /synthesize`: a text as tones, in chunks.
+    Tts,
 }
 
 impl Kind {
@@ -45,7 +51,30 @@ impl Kind {
             Self::Models => "/chat",
             Self::Tools => "/run",
             Self::Memory => "/store",
-            Self::Health(_) => "/healthz",
+            Self::Health(_) => HEALTH,
+            Self::Asr => "/transcribe",
+            Self::Tts => "/synthesize",
+        }
+    }
+
+    /// What asks whether it is there and wants nothing else.
+    fn is_probe(self, path: &str) -> bool {
+        matches!(self, Self::Asr | Self::Tts) && path == HEALTH
+    }
+
+    /// A request's body as scripts and the ledger see it.
+    fn request(self, headers: &BTreeMap<String, String>, bytes: &[u8]) -> Value {
+        match self {
+            Self::Asr => speech::piece(headers, bytes),
+            _ => serde_json::from_slice(bytes).unwrap_or(Value::Null),
+        }
+    }
+
+    /// An answer as it is written.
+    fn write(self, answer: &Value) -> (&'static str, Vec<Bytes>) {
+        match self {
+            Self::Tts => ("audio/l16;rate=16000;channels=1", speech::chunks(answer)),
+            _ => json_bytes(answer),
         }
     }
 
@@ -67,6 +96,9 @@ impl Kind {
                 let kind = &request["type"];
                 json!({"ok": true, "id": format!("mem_{id}"), "type": kind, "priority": "normal"})
             }
+            // What was said before belongs to it: see `Inner::commit`.
+            Self::Asr => Hearing::default().hear(request),
+            Self::Tts => json!({"text": request["text"]}),
             Self::Health(service) => json!({
                 "ok": true, "service": service, "version": "4.7.0",
                 "contract_version": "v4.6.0",
@@ -80,7 +112,7 @@ impl Kind {
     fn answer_to_probe(self) -> Value {
         match self {
             Self::Models => json!({"text": "", "tool_calls": []}),
-            Self::Tools | Self::Memory => json!({"ok": true, "result": {}}),
+            Self::Tools | Self::Memory | Self::Asr | Self::Tts => json!({"ok": true, "result": {}}),
             Self::Health(_) => self.answer(&Value::Null),
         }
     }
@@ -123,6 +155,7 @@ struct Inner {
     clock: Clock,
     url: String,
     ledger: Mutex<Ledger>,
+    hearing: Mutex<Hearing>,
     script: Mutex<Option<Script>>,
     behaviour: Mutex<Treatment>,
     /// Raised by each release; a held call goes on when it is past the one it saw.
@@ -134,6 +167,10 @@ struct Inner {
 impl Inner {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn treat(&self, treatment: Treatment) {
@@ -165,6 +202,7 @@ impl Double {
             clock,
             url: format!("http://{}", listener.local_addr()?),
             ledger: Mutex::default(),
+            hearing: Mutex::default(),
             script: Mutex::new(None),
             behaviour: Mutex::new(Arc::new(|_| Behaviour::default())),
             released: watch::Sender::new(0),
@@ -311,6 +349,7 @@ impl Inner {
         let now_us = self.clock.now_us();
         self.ledger().commit(index, now_us, |request| match script {
             Some(script) => script(request),
+            None if self.kind == Kind::Asr => self.hearing().hear(request),
             None => self.kind.answer(request),
         })
     }
@@ -321,7 +360,8 @@ async fn serve(
     ConnectInfo(scissors): ConnectInfo<Scissors>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let known = request.uri().path() == inner.kind.path();
+    let path = request.uri().path();
+    let known = path == inner.kind.path() || inner.kind.is_probe(path);
     let call = match read(&inner, request).await {
         Ok(call) => call,
         Err(status) => return plain(status, Body::empty()),
@@ -351,15 +391,12 @@ async fn serve(
     }
     if let Some(status) = refusal {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return finish(visit, status, &json!({"error": status.as_u16()}), behaviour);
+        let error = json_bytes(&json!({"error": status.as_u16()}));
+        return finish(visit, status, error, behaviour);
     }
     if probe {
-        return finish(
-            visit,
-            StatusCode::OK,
-            &inner.kind.answer_to_probe(),
-            behaviour,
-        );
+        let nothing = json_bytes(&inner.kind.answer_to_probe());
+        return finish(visit, StatusCode::OK, nothing, behaviour);
     }
     let answer = inner.commit(index);
     if behaviour.hold == Some(Point::Committed) {
@@ -370,7 +407,7 @@ async fn serve(
         visit.done = true;
         return plain(StatusCode::OK, Body::empty());
     }
-    finish(visit, StatusCode::OK, &answer, behaviour)
+    finish(visit, StatusCode::OK, inner.kind.write(&answer), behaviour)
 }
 
 async fn read(inner: &Inner, request: Request<Body>) -> Result<Call, StatusCode> {
@@ -386,15 +423,16 @@ async fn read(inner: &Inner, request: Request<Body>) -> Result<Call, StatusCode>
         .await
         .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?
         .to_bytes();
-    let probe = headers.get("x-probe").is_some_and(|value| value == "true");
+    let marked = headers.get("x-probe").is_some_and(|value| value == "true");
+    let probe = marked || inner.kind.is_probe(head.uri.path());
     let key = headers
         .get("idempotency-key")
         .map(|key| key.trim_matches('"').to_owned());
     Ok(Call {
         at_us: inner.clock.now_us(),
         path: head.uri.to_string(),
+        body: inner.kind.request(&headers, &bytes),
         headers,
-        body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         key,
         committed_us: None,
         answered: false,
@@ -410,29 +448,74 @@ fn plain(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
+fn json_bytes(value: &Value) -> (&'static str, Vec<Bytes>) {
+    let bytes = serde_json::to_vec(value).expect("a JSON value can be written");
+    ("application/json", vec![Bytes::from(bytes)])
+}
+
+/// An answer on its way, chunk by chunk.
+struct Leaving {
+    chunks: std::vec::IntoIter<Bytes>,
+    sent: usize,
+    visit: Visit,
+    behaviour: Behaviour,
+    broken: bool,
+}
+
+impl Leaving {
+    async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        let Behaviour {
+            chunk_delay_ms,
+            stall_after,
+            cut_after,
+            ..
+        } = self.behaviour;
+        if self.broken {
+            return None;
+        }
+        if stall_after == Some(self.sent) {
+            self.visit.inner.hold().await;
+        }
+        if cut_after == Some(self.sent) {
+            // What was handed over is written while nothing else is ready.
+            tokio::task::yield_now().await;
+            (self.broken, self.visit.done) = (true, true);
+            return Some((Err(io::Error::other("cut by the double")), self));
+        }
+        let Some(chunk) = self.chunks.next() else {
+            self.visit.answered(self.behaviour);
+            return None;
+        };
+        if self.sent > 0 && chunk_delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(chunk_delay_ms)).await;
+        }
+        self.sent += 1;
+        Some((Ok(chunk), self))
+    }
+}
+
 /// The answer, in a body that notes when its last byte was taken. Its length is not announced:
 /// the server asks for the end only after it has taken the chunk, and that is when the call
 /// counts as answered.
 fn finish(
     visit: Visit,
     status: StatusCode,
-    answer: &Value,
+    (content_type, chunks): (&'static str, Vec<Bytes>),
     behaviour: Behaviour,
 ) -> Response<Body> {
-    let bytes = Bytes::from(serde_json::to_vec(answer).expect("a JSON value can be written"));
-    let chunks = stream::unfold((Some(bytes), visit), move |(chunk, mut visit)| async move {
-        if let Some(bytes) = chunk {
-            return Some((Ok::<_, Infallible>(bytes), (None, visit)));
-        }
-        visit.answered(behaviour);
-        None
-    });
-    let mut response = plain(status, Body::from_stream(chunks));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
+    let leaving = Leaving {
+        chunks: chunks.into_iter(),
+        sent: 0,
+        visit,
+        behaviour,
+        broken: false,
+    };
+    let mut response = plain(
+        status,
+        Body::from_stream(stream::unfold(leaving, Leaving::next)),
     );
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if behaviour.cut == Some(Point::Answered) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -4,8 +4,12 @@ mod behaviour;
 mod double;
 mod ledger;
 mod server;
+pub mod speech;
+#[cfg(test)]
+mod speech_tests;
 #[cfg(test)]
 mod tests;
+pub mod tones;
 
 pub use behaviour::{Behaviour, Point};
 pub use double::{Double, HeldTooFew, Kind};

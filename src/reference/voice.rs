@@ -1,6 +1,8 @@
 //! `WS /v1/voice/{session_id}`: the socket of a voice session. No provider is wired yet, and it says
 //! so to every piece of audio.
 
+pub mod vad;
+
 use std::sync::Arc;
 
 use axum::extract::ws::{Message, WebSocket};
