@@ -12,7 +12,11 @@ use super::{places, screen};
 use crate::base::files::write_atomically;
 use crate::base::json::sha256_hex;
 use crate::model::Plan;
-use crate::report::{self, ATTESTATION_FILE, GateReport, JUNIT_FILE, REPORT_FILE, SARIF_FILE};
+use crate::report::{
+    self, ATTESTATION_FILE, GateReport, JUNIT_FILE, KillMatrix, MATRIX_FILE, PAGE_FILE,
+    REPORT_FILE, SARIF_FILE, Sources,
+};
+use crate::runner::EVIDENCE_FILE;
 
 /// Writes them into the report's folder, where the report is already.
 pub(super) fn write(
@@ -29,7 +33,33 @@ pub(super) fn write(
         .map_err(|error| places::unwritable(&path, &error))?;
     let path = out.join(SARIF_FILE);
     report::write_json(&path, &report::sarif(written, plan))
+        .map_err(|error| places::unwritable(&path, &error))?;
+    let path = out.join(PAGE_FILE);
+    write_atomically(&path, page(out, written, plan).as_bytes())
         .map_err(|error| places::unwritable(&path, &error))
+}
+
+/// The page of the report, with what is drawn of its evidence.
+fn page(out: &Path, written: &GateReport, plan: &Plan) -> String {
+    let drawn = written
+        .gates
+        .iter()
+        .filter(|row| report::DRAWN.contains(&row.name.as_str()));
+    let evidence = drawn.filter_map(|row| {
+        let name = format!("evidence/{}/{EVIDENCE_FILE}", row.name);
+        // Only what this run left: the folder may hold an older one's.
+        row.evidence.iter().find(|file| file.path == name)?;
+        let bytes = fs::read(out.join(name)).ok()?;
+        Some((row.name.clone(), serde_json::from_slice(&bytes).ok()?))
+    });
+    let proof = written.proof.matrix_sha256.as_ref();
+    let matrix = proof.and_then(|_| KillMatrix::read(&out.join(MATRIX_FILE)).ok());
+    report::page(&Sources {
+        report: written,
+        plan,
+        matrix: matrix.as_ref(),
+        evidence: evidence.collect(),
+    })
 }
 
 /// Signs the report, or takes away the signature of an older one. What was made wrong on purpose is

@@ -18,7 +18,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "approval-check-then-set",
         must: &["approval-race-safe"],
-        may: &[],
+        may: &[May {
+            gate: "actor-attribution",
+            reason: "who decided is not told where several did",
+        }],
         apply: |levers| levers.part(|parts| parts.decisions = Arc::new(CheckThenSet)),
     },
     Mutant {

@@ -7,7 +7,11 @@ mod attestation;
 mod ci;
 mod gate_report;
 mod kill_matrix;
+mod page;
 mod proof_journal;
+
+#[cfg(test)]
+use ci::sample as ci_sample;
 
 pub use attestation::{
     ATTESTATION_FILE, PAYLOAD_TYPE, STATEMENT_TYPE, SUMMARY, TEST_RESULT, attestation, statements,
@@ -18,6 +22,7 @@ pub use gate_report::{
     report,
 };
 pub use kill_matrix::{KillMatrix, MATRIX_FILE, MatrixError};
+pub use page::{DRAWN, PAGE_FILE, Sources, page};
 pub use proof_journal::{JOURNAL_FILE, ProofJournal};
 
 use std::io;

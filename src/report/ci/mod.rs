@@ -6,7 +6,7 @@ mod events;
 mod github;
 mod junit;
 #[cfg(test)]
-mod sample;
+pub(super) mod sample;
 mod sarif;
 
 pub use events::event_line;

@@ -9,7 +9,7 @@ use crate::runner::Row;
 
 /// A plan of three gates of the newest release, and a report in which they FAIL, stay open and PASS;
 /// everything else is skipped.
-pub(super) fn report_of_three() -> (Plan, GateReport) {
+pub(in crate::report) fn report_of_three() -> (Plan, GateReport) {
     let selection = Selection {
         gates: ["A1", "B1", "C1"].map(str::to_owned).to_vec(),
         ..Selection::default()
