@@ -112,7 +112,7 @@ fn chart(lane: &str, told: &str, steps: &Value) -> Option<Markup> {
             rect.injected x=(x(place) - 7.0) y=(y.at(one.injected_ms)) width="14"
                 height=(wide(y.at(one.injected_ms), BOTTOM)) {}
             text.tick x=(x(place)) y=(BOTTOM + 14.0) text-anchor="middle" { (one.index) }
-            text.class class=(one.class) x=(x(place)) y=(BOTTOM + 28.0) text-anchor="middle" {
+            text class={ "class " (one.class) } x=(x(place)) y=(BOTTOM + 28.0) text-anchor="middle" {
                 (one.class.chars().next().unwrap_or(' ').to_ascii_uppercase())
             }
             @if one.notes.iter().any(|note| note == "entered") {

@@ -94,7 +94,7 @@ fn groups<'a>(sources: &'a Sources<'_>) -> Vec<(String, Vec<Card<'a>>)> {
 fn card(row: &GatePart, gate: &PlannedGate, matrix: Option<&KillMatrix>) -> Markup {
     let proven = matrix.and_then(|matrix| matrix.gates.iter().find(|one| one.name == row.name));
     html! {
-        article.gate id=(row.name) class=(tone(row.status)) data-status=(row.status.word()) {
+        article id=(row.name) class={ "gate " (tone(row.status)) } data-status=(row.status.word()) {
             details {
                 summary {
                     span.status { (row.status.word()) }

@@ -183,6 +183,10 @@ mod tests {
             assert!(!plain.contains(outside), "{outside}");
         }
         assert!(text.len() < 3_000_000, "{}", text.len());
+        // A browser reads the first of two attributes of one name, and says nothing.
+        for tag in text.split('<').filter_map(|rest| rest.split_once('>')) {
+            assert!(tag.0.matches(" class=").count() < 2, "{}", tag.0);
+        }
     }
 
     #[test]

@@ -73,5 +73,5 @@ fn cell(gate: &str, status: Option<Status>) -> Markup {
         Some(status) => (tone(status), status.word()),
         None => ("skip", "not run"),
     };
-    html! { a.cell class=(class) href={ "#" (gate) } { (gate) " " b { (word) } } " " }
+    html! { a class={ "cell " (class) } href={ "#" (gate) } { (gate) " " b { (word) } } " " }
 }
