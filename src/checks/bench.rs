@@ -45,6 +45,10 @@ pub(crate) enum Needs {
     User,
     /// A dead letter, of a tool that works the next time.
     Letter,
+    /// A memory.
+    Memory,
+    /// A proposal that nobody has decided.
+    Proposal,
     /// A session's consent that has gone these steps.
     Consent(&'static [&'static str]),
     /// A session that may be perceived.
@@ -116,6 +120,12 @@ impl Bench {
             Needs::Task => try_join_all(markers.into_iter().map(|marker| self.task(marker))).await,
             Needs::User => try_join_all(markers.into_iter().map(|marker| self.user(marker))).await,
             Needs::Letter => self.letters(&markers).await,
+            Needs::Memory => {
+                try_join_all(markers.into_iter().map(|marker| self.memory(marker))).await
+            }
+            Needs::Proposal => {
+                try_join_all(markers.into_iter().map(|marker| self.proposal(marker))).await
+            }
             Needs::Consent(gone) => {
                 let consents = markers.into_iter().map(|marker| self.consent(marker, gone));
                 try_join_all(consents).await
@@ -157,6 +167,22 @@ impl Bench {
             secret: Some(text(&exchange, answer, "api_key")?),
             ..thing(marker, &id, 0)
         })
+    }
+
+    async fn memory(&self, marker: String) -> Result<Thing, Undecided> {
+        // Not the marker itself, here and below: what made it is no trace of the request to come.
+        let body = json!({"type": "note", "content": format!("u{marker}")});
+        let exchange = self.client.send(Ask::post(MEMORY, "/store", body)).await;
+        let id = text(&exchange, exchange.answered(), "id")?;
+        Ok(thing(marker, &id, 0))
+    }
+
+    async fn proposal(&self, marker: String) -> Result<Thing, Undecided> {
+        let body = json!({"type": "note", "confidence": 0.7, "content": format!("u{marker}")});
+        let ask = Ask::post(MEMORY, "/v1/proposals", body);
+        let exchange = self.client.send(ask).await;
+        let id = text(&exchange, exchange.answered(), "proposal_id")?;
+        Ok(thing(marker, &id, 0))
     }
 
     async fn consent(&self, marker: String, gone: &[&str]) -> Result<Thing, Undecided> {
@@ -207,6 +233,8 @@ impl Bench {
             Needs::Session => (GATEWAY, format!("/v3/sessions/{}", thing.id)),
             Needs::Task => (EVA, format!("/tasks/{}", thing.id)),
             Needs::Letter => (GATEWAY, "/v3/dead-letters".to_owned()),
+            Needs::Memory => (MEMORY, format!("/recall/{}", thing.id)),
+            Needs::Proposal => (MEMORY, "/v1/proposals".to_owned()),
             Needs::Consent(_) | Needs::Watched => {
                 (PERCEPTION, format!("/v1/perception/consent/{}", thing.id))
             }
@@ -223,13 +251,12 @@ impl Bench {
         };
         let exchange = self.client.send(Ask::get(service, &path)).await;
         let answer = exchange.answered();
-        let listed = |letters: &Vec<Value>| {
-            letters
-                .iter()
-                .find(|one| one["dead_letter_id"] == thing.id.as_str())
-                .cloned()
+        let listed = |list: &str, id: &str| {
+            let all = answer[list].as_array()?;
+            all.iter().find(|one| one[id] == thing.id.as_str()).cloned()
         };
-        let one = answer["dead_letters"].as_array().and_then(listed);
+        let one = listed("dead_letters", "dead_letter_id");
+        let one = one.or_else(|| listed("proposals", "proposal_id"));
         steady(one.unwrap_or_else(|| answer.clone()))
     }
 }

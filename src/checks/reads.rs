@@ -47,6 +47,7 @@ fn body(route: &Route, things: &Things) -> Option<Value> {
         "/chat" => json!({"input_text": "hello"}),
         "/select" => json!({"task": "chat"}),
         "/run" => json!({"operation_id": "op_roles", "tool_name": "file.read"}),
+        "/search" => json!({"query": "tea"}),
         "/v1/perception/analyze" => json!({"session_id": things.session, "data": "AAECAw=="}),
         _ => return None,
     })

@@ -144,6 +144,33 @@ pub(crate) static RECIPES: &[Recipe] = &[
     },
     Recipe {
         service: MEMORY,
+        line: ("PUT", "/recall/{id}"),
+        needs: Needs::Memory,
+        // Not the marker: a memory that is changed twice is no second row.
+        body: |thing| json!({"content": thing.id}),
+        other: || json!({"content": "another one"}),
+        again: Again::Done,
+    },
+    Recipe {
+        service: MEMORY,
+        line: ("DELETE", "/recall/{id}"),
+        needs: Needs::Memory,
+        body: nothing,
+        other: reason,
+        again: Again::Refused(404, "MEMORY_NOT_FOUND"),
+    },
+    Recipe {
+        service: MEMORY,
+        line: ("POST", "/v1/proposals"),
+        needs: Needs::Nothing,
+        body: |thing| json!({"type": "note", "confidence": 0.7, "content": thing.marker}),
+        other: || json!({"content": "another one"}),
+        again: Again::Done,
+    },
+    proposal("/v1/proposals/{id}/approve"),
+    proposal("/v1/proposals/{id}/reject"),
+    Recipe {
+        service: MEMORY,
         line: ("POST", "/v1/users"),
         needs: Needs::Nothing,
         body: |thing| json!({"display_name": thing.marker, "role": "operator"}),
@@ -256,6 +283,17 @@ pub(crate) static RECIPES: &[Recipe] = &[
         again: Again::Done,
     },
 ];
+
+const fn proposal(path: &'static str) -> Recipe {
+    Recipe {
+        service: MEMORY,
+        line: ("POST", path),
+        needs: Needs::Proposal,
+        body: |_| json!({}),
+        other: reason,
+        again: DECIDED,
+    }
+}
 
 /// A switch of one session's privacy: that of all would be everybody's.
 const fn privacy(path: &'static str) -> Recipe {

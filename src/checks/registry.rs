@@ -163,6 +163,26 @@ pub const CHECKS: &[Check] = &[
         super::boot::lifespan_wiring
     ),
     check!(
+        "hnsw-wired",
+        "src/checks/memory/hnsw_wired.rs",
+        super::memory::hnsw_wired
+    ),
+    check!(
+        "index-manifest",
+        "src/checks/memory/index_manifest.rs",
+        super::memory::index_manifest
+    ),
+    check!(
+        "token-budget",
+        "src/checks/memory/token_budget.rs",
+        super::memory::token_budget
+    ),
+    check!(
+        "memory-lifespan",
+        "src/checks/memory/memory_lifespan.rs",
+        super::memory::memory_lifespan
+    ),
+    check!(
         "consent-fsm",
         "src/checks/perception/consent_fsm.rs",
         super::perception::consent_fsm
@@ -261,6 +281,11 @@ pub const CHECKS: &[Check] = &[
         "tool-call-extraction",
         "src/checks/tools/tool_call_extraction.rs",
         super::tools::tool_call_extraction
+    ),
+    check!(
+        "memory-risk-tier",
+        "src/checks/memory/memory_risk_tier.rs",
+        super::memory::memory_risk_tier
     ),
     check!(
         "verification-tests",

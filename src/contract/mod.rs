@@ -5,12 +5,15 @@ pub mod answers;
 pub mod audit;
 pub mod bundle;
 pub mod checkpoint;
+pub mod consent;
 pub mod dead_letters;
 pub mod defaults;
 pub mod effects;
 pub mod events;
+pub mod memory;
 pub mod merkle;
 pub mod note;
+pub mod recall;
 pub mod recorded;
 pub mod routes;
 #[cfg(test)]

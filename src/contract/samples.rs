@@ -9,15 +9,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::{
-    Acted, ActionAnswer, Actions, ApiDocument, Approvals, Body, Chat, Consent, Consented, Current,
-    Decided, Executed, Frame, GateDecision, HandedOn, Health, Memory, Observation, PendingList,
-    Privacy, Providers, Refusal, Reissued, Scene, Selected, SessionAnswer, SessionClosed, Status,
-    Stored, Switched, Task, TaskDeleted, Tasks, TurnAnswer, Version, Winner,
+    Acted, ActionAnswer, Actions, ApiDocument, Approvals, Body, Chat, Current, Decided, Executed,
+    Frame, GateDecision, HandedOn, Health, Memory, PendingList, Providers, Refusal, Reissued,
+    Selected, SessionAnswer, SessionClosed, Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer,
+    Version, Winner,
 };
 use super::audit::Export;
 use super::checkpoint::{Consistency, Signed};
+use super::consent::{Consent, Consented, Observation, Privacy, Scene, Switched};
 use super::dead_letters::{DeadLetters, Rehearsed, Replayed};
 use super::events::{ClosedWindow, Event, Events};
+use super::recall::{Forgotten, IndexAnswer, Proposal, Proposals, SearchAnswer};
 use super::slo::SloStatus;
 use super::supervision::{Graph, HealthAll, Maintenance, RestartAsked};
 use super::trace::Trace;
@@ -79,8 +81,6 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "task-create" | "task-get" | "task-update" => whole::<Body<Task>>(body),
         "tasks-list" => whole::<Body<Tasks>>(body),
         "task-delete" => whole::<Body<TaskDeleted>>(body),
-        "memory-store" => whole::<Body<Stored>>(body),
-        "memory-recall" => whole::<Body<Memory>>(body),
         "vision-frame" => whole::<Body<Frame>>(body),
         "chat" => whole::<Body<Chat>>(body),
         "select" => whole::<Body<Selected>>(body),
@@ -113,6 +113,21 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "maintenance-mode" => whole::<Body<Maintenance>>(body),
         "supervision-restart" => whole::<Body<RestartAsked>>(body),
         "slo-status" => whole::<Body<SloStatus>>(body),
+        other => read_of_memory(other, body),
+    }
+}
+
+fn read_of_memory(name: &str, body: &Value) -> Result<(), String> {
+    match name {
+        "memory-store" => whole::<Body<Stored>>(body),
+        "memory-recall" | "memory-update" => whole::<Body<Memory>>(body),
+        "memory-delete" => whole::<Body<Forgotten>>(body),
+        "memory-search" => whole::<Body<SearchAnswer>>(body),
+        "memory-index" | "memory-index-rebuilt" => whole::<Body<IndexAnswer>>(body),
+        "proposal-create" | "proposal-create-auto" | "proposal-approve" | "proposal-reject" => {
+            whole::<Body<Proposal>>(body)
+        }
+        "proposals" => whole::<Body<Proposals>>(body),
         other => Err(format!("no type reads the sample {other}: name it here")),
     }
 }

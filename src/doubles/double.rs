@@ -43,6 +43,8 @@ pub enum Kind {
     Asr,
     /// `POST /synthesize`: a text as tones, in chunks.
     Tts,
+    /// `POST /embed`.
+    Embeddings,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Self::Tools => "/run",
             Self::Memory => "/store",
             Self::Health(_) => HEALTH,
+            Self::Embeddings => "/embed",
             Self::Asr => "/transcribe",
             Self::Tts => "/synthesize",
         }
@@ -103,6 +106,15 @@ impl Kind {
                 "ok": true, "service": service, "version": "4.7.0",
                 "contract_version": "v4.6.0",
             }),
+            Self::Embeddings => {
+                let texts = request["texts"].as_array().map_or(&[][..], Vec::as_slice);
+                let vector = |text: &Value| {
+                    let digest = sha256_hex(text.to_string().as_bytes());
+                    digest.bytes().map(f64::from).collect::<Vec<_>>()
+                };
+                let vectors: Vec<_> = texts.iter().map(vector).collect();
+                json!({"vectors": vectors})
+            }
         }
     }
 }
@@ -114,6 +126,7 @@ impl Kind {
             Self::Models => json!({"text": "", "tool_calls": []}),
             Self::Tools | Self::Memory | Self::Asr | Self::Tts => json!({"ok": true, "result": {}}),
             Self::Health(_) => self.answer(&Value::Null),
+            Self::Embeddings => json!({"vectors": []}),
         }
     }
 }

@@ -51,6 +51,7 @@ async fn answers_have_the_shape_of_the_contracts_samples() {
         (Kind::Models, "models"),
         (Kind::Tools, "tools"),
         (Kind::Memory, "memory"),
+        (Kind::Embeddings, "embeddings"),
     ] {
         let double = Double::start(kind, Clock::start()).await.unwrap();
         let sample = &samples[name];

@@ -14,6 +14,7 @@ mod exposure;
 mod fences;
 mod idempotency;
 pub mod levers;
+mod memory;
 mod migrations;
 pub mod nulls;
 mod outbox;
@@ -82,6 +83,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     tasks_routes::MUTANTS,
     boot::MUTANTS,
     consent::MUTANTS,
+    memory::MUTANTS,
     storms::MUTANTS,
     exposure::MUTANTS,
     supervision::MUTANTS,

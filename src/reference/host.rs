@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -22,6 +22,7 @@ use super::config::{Config, ConfigError, LiveConfig};
 use super::environment;
 use super::http::Http;
 use super::identity::{Identity, IdentityError, Source};
+use super::memory;
 use super::operations;
 use super::parts::{AtStop, Parts};
 use super::restore;
@@ -38,7 +39,7 @@ use super::time::Offset;
 use super::web::cors::origin;
 use super::web::tls::TlsError;
 use super::web::{Front, Row, Speaks, listen};
-use super::wiring::{SERVICES, TASKS};
+use super::wiring::{CLOSE, OPEN, SERVICES, TASKS};
 
 /// How long requests in flight may take after SIGTERM; what they began is resumed at the next start.
 const GRACE: Duration = Duration::from_secs(3);
@@ -173,6 +174,7 @@ pub struct Running {
     /// The listening line.
     pub listening: Value,
     stop: watch::Sender<bool>,
+    closing: Vec<BoxFuture<'static, ()>>,
     at_stop: AtStop,
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     tasks: Vec<JoinHandle<()>>,
@@ -197,6 +199,7 @@ impl Running {
         {
             tracing::warn!("requests in flight were left behind");
         }
+        join_all(self.closing).await;
         (self.at_stop)().await;
     }
 }
@@ -229,11 +232,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     let speaks = speaks(&options, &config, &parts)?;
     let bound = bind(&config, &hosted, &parts).await?;
     let databases = databases(&data_dir);
-    let scheme = if speaks.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = scheme(&speaks);
     let urls = urls(scheme, &bound);
     let mut listening = listening(&urls, &databases, &identity_db);
     listening["chains"] = chains(&bound, &parts.routes, audit_key.as_ref());
@@ -258,6 +257,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     }
     let services = open_all(&shared, &parts, secure, &hosted).await?;
     restore::run(&services, &shared, &config, parts.restore_order).await?;
+    let closing = beside(&services).await?;
     let tasks = background(&services, &shared, &parts).await?;
     for (front, service) in fronts.iter().zip(&services) {
         front.open(service.clone());
@@ -269,6 +269,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
     Ok(Running {
         listening,
         stop,
+        closing,
         at_stop: parts.at_stop.clone(),
         servers,
         tasks,
@@ -344,6 +345,26 @@ fn add(listening: &mut Value, line: &Value) {
     ) {
         all.extend(own.iter().cloned());
     }
+}
+
+/// What is kept beside the databases: opened now, and closed when everything else is over.
+async fn beside(services: &[Arc<Service>]) -> Result<Vec<BoxFuture<'static, ()>>, ServeError> {
+    for (service, open) in of_each(services, OPEN) {
+        open(service).await?;
+    }
+    let closing = of_each(services, CLOSE);
+    Ok(closing.map(|(service, close)| close(service)).collect())
+}
+
+/// What a list has for these services, in the order of the list.
+fn of_each<T: Copy>(
+    services: &[Arc<Service>],
+    list: &'static [(&str, T)],
+) -> impl Iterator<Item = (Arc<Service>, T)> {
+    list.iter().filter_map(move |(name, one)| {
+        let service = services.iter().find(|service| service.name == *name)?;
+        Some((service.clone(), *one))
+    })
 }
 
 /// Takes every database of a data directory from v4.7 back to v4.6.
@@ -433,6 +454,13 @@ fn speaks(options: &Options, config: &Config, parts: &Parts) -> Result<Speaks, S
     Ok(Speaks { cors, tls })
 }
 
+fn scheme(speaks: &Speaks) -> &'static str {
+    match speaks.tls {
+        Some(_) => "https",
+        None => "http",
+    }
+}
+
 type Bound = (&'static str, SocketAddr, TcpListener);
 
 async fn bind(
@@ -497,6 +525,10 @@ fn listening(services: &Urls, databases: &BTreeMap<String, PathBuf>, identity: &
     let hosted = databases
         .iter()
         .filter(|(name, _)| services.contains_key(name.as_str()));
+    let memory = databases.get("memory-engine");
+    let memory = memory.filter(|_| services.contains_key("memory-engine"));
+    let index_files = memory.map(|path| memory::files(path).to_vec());
+    let index_files = index_files.unwrap_or_default();
     let mut databases: BTreeMap<_, _> = hosted
         .map(|(name, path)| (name.clone(), path.clone()))
         .collect();
@@ -506,7 +538,7 @@ fn listening(services: &Urls, databases: &BTreeMap<String, PathBuf>, identity: &
         "pid": std::process::id(),
         "services": services,
         "databases": databases,
-        "index_files": [],
+        "index_files": index_files,
         "chains": {},
         "commands": {},
     })

@@ -14,6 +14,7 @@ use super::dead_letters::{self, Provenance};
 use super::decisions::{Decisions, Durable};
 use super::identity::door::{Door, Guarded};
 use super::identity::{Identity, IdentityError, Source};
+use super::memory::{self, Describe, Embedder, Repair, TierOf, Verify};
 use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
@@ -96,6 +97,16 @@ pub struct Parts {
     pub consent_step: ConsentStep,
     /// Whether what is known of consent and privacy is enough for an inference.
     pub consent_rule: ConsentRule,
+    /// From a text to its vector.
+    pub embedder: Embedder,
+    /// What is wrong with the file of the vector index.
+    pub index_verify: Verify,
+    /// What its manifest says.
+    pub index_manifest: Describe,
+    /// What of the ledger is put into an index that was loaded.
+    pub index_repair: Repair,
+    /// The tier of a proposal.
+    pub tier_of: TierOf,
     /// The step function of the SLO machine.
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
@@ -151,6 +162,11 @@ impl Default for Parts {
             store_failed: Arc::new(|_, _| Box::pin(std::future::ready(None))),
             consent_step: perception::step,
             consent_rule: perception::enough,
+            embedder: Arc::new(memory::configured),
+            index_verify: memory::verify,
+            index_manifest: memory::describe,
+            index_repair: memory::repair,
+            tier_of: memory::tier,
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
             load_tls: Arc::new(tls::load),

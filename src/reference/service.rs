@@ -13,6 +13,7 @@ use super::audit::{AuditKey, Break};
 use super::config::{Config, LiveConfig};
 use super::http::Http;
 use super::identity::Identity;
+use super::memory::Index;
 use super::parts::Parts;
 use super::slo::{self, Slo};
 use super::store::Store;
@@ -68,6 +69,7 @@ pub struct Shared {
     broken: Mutex<BTreeMap<String, Break>>,
     slo: OnceLock<Slo>,
     supervision: OnceLock<Arc<Supervision>>,
+    memory: OnceLock<Arc<Index>>,
 }
 
 /// One stage of the restore.
@@ -116,6 +118,7 @@ impl Shared {
             broken: Mutex::default(),
             slo: OnceLock::new(),
             supervision: OnceLock::new(),
+            memory: OnceLock::new(),
         }
     }
 
@@ -134,6 +137,16 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
             .get(chain)
             .cloned()
+    }
+
+    /// Hands out the vector index; the first one stays.
+    pub fn set_memory(&self, index: Arc<Index>) {
+        let _ = self.memory.set(index);
+    }
+
+    /// The vector index, where memory-engine is hosted; it is there before the first request is.
+    pub fn memory(&self) -> Option<&Arc<Index>> {
+        self.memory.get()
     }
 
     /// Hands out the SLO machine to all services; the first one stays.

@@ -9,6 +9,7 @@ use super::config::{self, Config};
 use super::identity::users;
 use super::operations::Resumer;
 use super::service::Service;
+use super::store::StoreError;
 use super::time::Timestamp;
 use super::web::Row;
 use super::{
@@ -113,6 +114,17 @@ pub fn resumers() -> Vec<Resumer> {
     .concat()
 }
 
+/// What of a service has to be there before its first request, after its database is open.
+pub type Open = fn(Arc<Service>) -> BoxFuture<'static, Result<(), StoreError>>;
+
+/// `(service, what is opened)`.
+pub const OPEN: &[(&str, Open)] = &[("memory-engine", |svc| {
+    Box::pin(async move { memory::restore(&svc).await })
+})];
+
+/// What is done once a process that stops has answered its last request.
+pub const CLOSE: &[(&str, Task)] = &[("memory-engine", |svc| Box::pin(memory::close(svc)))];
+
 /// Work that runs beside the requests of a service, until the process ends.
 pub type Task = fn(Arc<Service>) -> BoxFuture<'static, ()>;
 
@@ -122,6 +134,7 @@ pub const TASKS: &[(&str, Task)] = &[
     ("", |svc| Box::pin(audit::sign_periodically(svc))),
     ("api-gateway", |svc| Box::pin(config::follow::follow(svc))),
     ("api-gateway", |svc| Box::pin(outbox::run(svc))),
+    ("memory-engine", |svc| Box::pin(memory::mend(svc))),
 ];
 
 #[cfg(test)]

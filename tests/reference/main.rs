@@ -8,6 +8,7 @@
 
 mod bundles;
 mod checkpoints;
+mod memory;
 mod openapi;
 mod perception;
 mod supervision;

@@ -1,3 +1,9 @@
-//! Gates of memory: who keeps what, and what is found again.
+//! Gates about memory: who keeps what, what is found again, and what may be written.
 
+pub mod hnsw_wired;
+pub mod index_manifest;
+pub mod memory_lifespan;
 pub mod memory_proxy_canonical;
+pub mod memory_risk_tier;
+mod space;
+pub mod token_budget;

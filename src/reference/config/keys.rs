@@ -29,6 +29,7 @@ pub struct Config {
     pub operations: Operations,
     pub dead_letters: DeadLetters,
     pub outbox: Outbox,
+    pub memory: Memory,
     pub vision: Vision,
     pub slo: Slo,
     pub supervisor: Supervisor,
@@ -49,6 +50,7 @@ pub struct Address {
 #[serde(deny_unknown_fields)]
 pub struct Backends {
     pub models: Models,
+    pub embeddings: Embeddings,
     pub tools: ToolBackend,
 }
 
@@ -56,6 +58,14 @@ pub struct Backends {
 #[serde(deny_unknown_fields)]
 pub struct Models {
     pub url: String,
+    pub timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embeddings {
+    /// Without one memory-engine embeds by itself.
+    pub url: Option<String>,
     pub timeout_ms: u64,
 }
 
@@ -182,6 +192,19 @@ pub struct Outbox {
     pub flush_interval_ms: u64,
     /// Delivered writes that are remembered.
     pub keep_delivered: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Results of a search that names no limit.
+    pub limit: usize,
+    /// What is less near than this, as a cosine, is not found by nearness.
+    pub min_similarity: f64,
+    /// The index is saved whenever it has changed so often, and when the process stops.
+    pub save_every: u64,
+    /// Between two looks for memories that have no vector.
+    pub repair_interval_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -341,11 +364,32 @@ impl Default for Backends {
                 url: "http://127.0.0.1:7110".to_owned(),
                 timeout_ms: 30_000,
             },
+            embeddings: Embeddings::default(),
             tools: ToolBackend {
                 url: "http://127.0.0.1:7180".to_owned(),
                 timeout_ms: 30_000,
                 honours_keys: true,
             },
+        }
+    }
+}
+
+impl Default for Embeddings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            timeout_ms: 2000,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            limit: 10,
+            min_similarity: 0.25,
+            save_every: 500,
+            repair_interval_ms: 1000,
         }
     }
 }
@@ -399,6 +443,7 @@ impl Default for Config {
                 flush_interval_ms: 1000,
                 keep_delivered: 1000,
             },
+            memory: Memory::default(),
             vision: Vision { buffer_frames: 32 },
             slo: Slo::default(),
             supervisor: Supervisor::default(),

@@ -135,6 +135,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         let message = "timeout_ms and flush_interval_ms have to be positive";
         return Err(complaint("outbox", message));
     }
+    let memory = &config.memory;
+    if memory.limit == 0 || memory.save_every == 0 || memory.repair_interval_ms == 0 {
+        let message = "limit, save_every and repair_interval_ms have to be positive";
+        return Err(complaint("memory", message));
+    }
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
     }

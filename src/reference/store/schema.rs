@@ -24,7 +24,14 @@ const SERVICES: &[(&str, &[&str])] = &[
             include_str!("sql/outbox.sql"),
         ],
     ),
-    ("memory-engine", &[include_str!("sql/memories.sql")]),
+    (
+        "memory-engine",
+        &[
+            include_str!("sql/memories.sql"),
+            include_str!("sql/recall.sql"),
+            include_str!("sql/proposals.sql"),
+        ],
+    ),
     ("openclaw", &[include_str!("sql/consumed.sql")]),
     (
         "eva-os",

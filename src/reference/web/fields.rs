@@ -1,6 +1,8 @@
 //! Reading a JSON object field by field: `user_id: expected a string`.
 //! Fields that nobody asks for are ignored, so that a newer client can talk to an older service.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value};
 
 use super::Refusal;
@@ -84,6 +86,17 @@ impl<'a> Fields<'a> {
                 .map(Some)
                 .ok_or_else(|| expected(name, "a whole number")),
         }
+    }
+
+    /// A number within bounds.
+    ///
+    /// # Errors
+    /// 422.
+    pub fn number(&self, name: &str, bounds: RangeInclusive<f64>) -> Result<f64, Refusal> {
+        let number = self.present(name).and_then(Value::as_f64);
+        let number = number.filter(|number| bounds.contains(number));
+        let (least, most) = (bounds.start(), bounds.end());
+        number.ok_or_else(|| expected(name, &format!("a number from {least} to {most}")))
     }
 
     /// A truth value, or nothing.
