@@ -14,7 +14,7 @@ use super::dead_letters::{self, Provenance};
 use super::decisions::{Decisions, Durable};
 use super::identity::door::{Door, Guarded};
 use super::identity::{Identity, IdentityError, Source};
-use super::memory::{self, Describe, Embedder, Repair, TierOf, Verify};
+use super::memory::{self, Describe, Embedder, Repair, TierOf, VerifyIndex};
 use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
 use super::operations::Resumer;
@@ -100,7 +100,7 @@ pub struct Parts {
     /// From a text to its vector.
     pub embedder: Embedder,
     /// What is wrong with the file of the vector index.
-    pub index_verify: Verify,
+    pub index_verify: VerifyIndex,
     /// What its manifest says.
     pub index_manifest: Describe,
     /// What of the ledger is put into an index that was loaded.

@@ -76,7 +76,7 @@ impl Mismatch {
 }
 
 /// What is wrong with a file, held against its manifest; nothing, or it is not loaded.
-pub type Verify = fn(&Manifest, &[u8]) -> Option<Mismatch>;
+pub type VerifyIndex = fn(&Manifest, &[u8]) -> Option<Mismatch>;
 
 /// The check of the contract.
 pub fn verify(manifest: &Manifest, bytes: &[u8]) -> Option<Mismatch> {
@@ -116,7 +116,7 @@ impl Files {
     }
 
     /// Reads what is there.
-    pub(super) fn load(&self, embedder: &str, verify: Verify) -> io::Result<Found> {
+    pub(super) fn load(&self, embedder: &str, verify: VerifyIndex) -> io::Result<Found> {
         let Some(manifest) = there(fs::read(&self.manifest))? else {
             return Ok(Found::Nothing);
         };

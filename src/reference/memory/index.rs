@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hnsw_rs::prelude::{DistCosine, Hnsw};
 use serde_json::{Value, json};
 
-use super::file::{Describe, Entry, Files, Found, Manifest, Mismatch, Verify};
+use super::file::{Describe, Entry, Files, Found, Manifest, Mismatch, VerifyIndex};
 
 /// Neighbours of a vector in a layer of the graph.
 const NEIGHBOURS: usize = 16;
@@ -50,7 +50,7 @@ impl Inner {
 pub(super) struct Opening<'a> {
     pub(super) database: &'a Path,
     pub(super) embedder: &'static str,
-    pub(super) verify: Verify,
+    pub(super) verify: VerifyIndex,
     pub(super) repair: Repair,
 }
 

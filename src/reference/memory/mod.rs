@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 use serde_json::{Value, json};
 
 pub use embed::{Embedder, Purpose, Wanted, configured};
-pub use file::{Describe, Manifest, Mismatch, Verify, describe, verify};
+pub use file::{Describe, Manifest, Mismatch, VerifyIndex, describe, verify};
 pub use index::{Index, Repair, files, repair};
 pub use ledger::{close, mend, restore};
 pub use proposals::{Tier, TierOf, tier};
