@@ -288,6 +288,11 @@ pub const CHECKS: &[Check] = &[
         super::memory::memory_risk_tier
     ),
     check!(
+        "supervisor-ports-clean",
+        "src/checks/supervision/supervisor_ports_clean.rs",
+        super::supervision::supervisor_ports_clean
+    ),
+    check!(
         "verification-tests",
         "src/checks/tools/verification_tests.rs",
         super::tools::verification_tests

@@ -22,6 +22,7 @@ mod replay;
 mod restart;
 mod slo;
 mod storms;
+mod supervised_ports;
 mod supervision;
 mod tasks;
 mod tasks_routes;
@@ -87,6 +88,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     storms::MUTANTS,
     exposure::MUTANTS,
     supervision::MUTANTS,
+    supervised_ports::MUTANTS,
     baselines::MUTANTS,
 ];
 

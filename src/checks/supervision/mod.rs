@@ -9,4 +9,5 @@ pub mod restart_method;
 pub mod restart_policy;
 mod stack;
 pub mod supervisor_budget_persist;
+pub mod supervisor_ports_clean;
 pub mod vision_supervised;

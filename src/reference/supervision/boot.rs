@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::spawn::{Plan, Process, runs};
 use super::table::{Row, SUPERVISOR};
-use super::watch::{Watch, address};
+use super::watch::Watch;
 use super::watched::{Supervision, Watched};
 use super::{StartFailed, state};
 use crate::reference::addresses;
@@ -109,7 +109,7 @@ pub async fn boot(svc: &Arc<Service>, plan: Plan, wanted: Wanted) -> Result<Boot
     let (stop, stopped) = watch::channel(false);
     let lines = started.iter().map(|one| one.line.clone()).collect();
     let watched = started.iter().map(|one| {
-        let url = address(svc, one.row.service, &one.line);
+        let url = (svc.parts.supervision.locate)(svc, &one.row, &one.line);
         Arc::new(Watched::new(one.row.clone(), one.process.pid(), url))
     });
     let supervision = Arc::new(Supervision::new(watched.collect(), maintenance, readable));

@@ -18,12 +18,15 @@ mod watched;
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 pub use boot::{BootError, Booted, ChildFailed, Wanted, boot};
 pub use routes::routes;
 pub use state::met;
 pub use watched::Supervision;
 
 use super::config::Supervisor as Settings;
+use super::service::Service;
 use machine::{Observation, State, Stepped};
 
 /// The step function: [`machine::step`], unless a deployment swaps it.
@@ -34,6 +37,9 @@ pub type StartFailed = Arc<dyn Fn(ChildFailed) -> Result<(), ChildFailed> + Send
 
 /// Whether a row is to be started, by whom the config names and what the command line asks for.
 pub type IsWanted = Arc<dyn Fn(&table::Row, Option<&[String]>, Wanted) -> bool + Send + Sync>;
+
+/// Where a supervised service is, from its row and its listening line.
+pub type Locate = Arc<dyn Fn(&Service, &table::Row, &Value) -> String + Send + Sync>;
 
 /// What of supervision may be swapped.
 #[derive(Clone)]
@@ -46,6 +52,8 @@ pub struct Seams {
     pub step: Step,
     /// How processes are made.
     pub spawn: Arc<dyn spawn::Spawn>,
+    /// Where they are.
+    pub locate: Locate,
     /// How services are asked how they are.
     pub probe: Arc<dyn probe::Probe>,
     /// Where restarts are written down.
@@ -61,6 +69,7 @@ impl Default for Seams {
             wanted: Arc::new(boot::is_wanted),
             step: Arc::new(machine::step),
             spawn: Arc::new(spawn::Processes),
+            locate: Arc::new(watch::address),
             probe: Arc::new(probe::Http),
             budgets: Arc::new(budgets::Table),
             start_failed: boot::give_up(),

@@ -12,6 +12,7 @@ use super::budgets::Spent;
 use super::machine::{Action, Event, Observation, Restart, Stepped};
 use super::spawn::{Plan, Process};
 use super::state;
+use super::table::Row;
 use super::watched::{Supervision, Watched};
 use crate::reference::config::Supervisor as Settings;
 use crate::reference::ids;
@@ -87,7 +88,8 @@ impl Watch {
         };
         match tokio::time::timeout_at(self.ready_by, process.ready()).await {
             Ok(Ok(line)) => {
-                let url = address(&self.svc, self.own.row.service, &line);
+                let locate = &self.svc.parts.supervision.locate;
+                let url = locate(&self.svc, &self.own.row, &line);
                 self.own.show(|shown| shown.url = url);
                 self.next_probe = Instant::now();
                 Observation::Ready
@@ -239,7 +241,8 @@ fn is_spent(action: &Action) -> bool {
 }
 
 /// Where a service is found: where the config says, and else where it says itself.
-pub(super) fn address(svc: &Service, service: &str, line: &Value) -> String {
+pub(super) fn address(svc: &Service, row: &Row, line: &Value) -> String {
+    let service = row.service;
     let configured = svc
         .config()
         .services
