@@ -358,6 +358,11 @@ pub const CHECKS: &[Check] = &[
         super::boot::migration_integrity
     ),
     check!(
+        "replay-determinism",
+        "src/checks/policy/replay_determinism.rs",
+        super::policy::replay_determinism
+    ),
+    check!(
         "queue-storm",
         "src/checks/reliability/queue_storm.rs",
         super::reliability::queue_storm

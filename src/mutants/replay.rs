@@ -49,6 +49,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
         may: &[],
         apply: |levers| levers.wire(Arc::new(ByWallClock)),
     },
+    Mutant {
+        name: "dry-run-executes",
+        must: &["replay-determinism"],
+        may: &[May {
+            gate: "replay-provenance",
+            reason: "the dry runs of its letters are replays, which raise generations and call tools",
+        }],
+        apply: |levers| {
+            let replay = ("api-gateway", "POST", "/v3/dead-letters/{id}/replay");
+            levers.route(replay, |original| {
+                Arc::new(move |service, mut call| {
+                    call.query.retain(|(name, _)| name != "dry_run");
+                    original(service, call)
+                })
+            });
+        },
+    },
 ];
 
 /// Who looks for openclaw's entries of a service's call finds them by the call's id.

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::Mutant;
-use crate::reference::web::{Handler, Refusal};
+use crate::reference::digest::sha256;
+use crate::reference::web::{Handler, Refusal, Reply};
 
 const TURN: (&str, &str, &str) = ("api-gateway", "POST", "/v3/turn");
+/// A day in microseconds.
+const DAY_US: i64 = 86_400_000_000;
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -28,6 +31,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         must: &["tool-call-extraction"],
         may: &[],
         apply: |levers| levers.route(TURN, fails_on_malformed),
+    },
+    Mutant {
+        name: "decision-uses-clock",
+        must: &["replay-determinism"],
+        may: &[],
+        apply: |levers| levers.route(TURN, decides_by_the_day),
     },
 ];
 
@@ -51,6 +60,26 @@ fn runs_shells(original: Handler) -> Handler {
                 drop(service.http.post(url).json(&body).send().await);
             }
             reply
+        })
+    })
+}
+
+/// The same envelope is decided otherwise on another day.
+fn decides_by_the_day(original: Handler) -> Handler {
+    Arc::new(move |service, call| {
+        let original = Arc::clone(&original);
+        Box::pin(async move {
+            let day = service.now().us() / DAY_US;
+            let reply = original(service, call).await;
+            let mut answer = reply.value();
+            match answer["decision"]["hash"].as_str() {
+                Some(hash) => {
+                    answer["decision"]["hash"] = json!(sha256(format!("{hash}{day}").as_bytes()));
+                    let body = Reply::json(reply.status, answer).body;
+                    Reply { body, ..reply }
+                }
+                None => reply,
+            }
         })
     })
 }

@@ -24,6 +24,8 @@ pub struct Ask {
     pub headers: BTreeMap<String, String>,
     /// The body; none sends none.
     pub body: Option<Value>,
+    /// How the body is written, when its spelling matters; without it as a library would.
+    pub written: Option<String>,
     /// Until when an answer counts, from the sending.
     pub timeout: Duration,
     /// The correlation id; the client makes one up when there is none.
@@ -41,6 +43,7 @@ impl Ask {
             at: None,
             headers: BTreeMap::new(),
             body: None,
+            written: None,
             timeout: REQUEST_TIMEOUT,
             correlation_id: None,
         }
@@ -97,6 +100,13 @@ impl Ask {
     #[must_use]
     pub fn correlation(mut self, id: &str) -> Self {
         self.correlation_id = Some(id.to_owned());
+        self
+    }
+
+    /// With its body written like this.
+    #[must_use]
+    pub fn written(mut self, text: String) -> Self {
+        self.written = Some(text);
         self
     }
 

@@ -207,7 +207,10 @@ impl Client {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        if let Some(body) = &ask.body {
+        if let Some(text) = &ask.written {
+            let request_of_json = request.header("content-type", "application/json");
+            request = request_of_json.body(text.clone());
+        } else if let Some(body) = &ask.body {
             request = request.json(body);
         }
         let response = request.send().await?;
