@@ -248,8 +248,19 @@ pub struct Status {
     pub restore: Vec<RestoreStage>,
     /// Depths by queue.
     pub queues: BTreeMap<String, u64>,
+    /// What stands before each dependency of its process.
+    pub breakers: Vec<Standing>,
     /// Counts since the start.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A breaker, in short.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// `models`, `tools`, ... or a service.
+    pub dependency: String,
+    /// `closed`, `open`, `half_open`.
+    pub state: String,
 }
 
 /// A stage of the restore.

@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod audit;
+pub mod breakers;
 pub mod bundle;
 pub mod checkpoint;
 pub mod consent;

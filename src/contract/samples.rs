@@ -15,6 +15,7 @@ use super::answers::{
     Version, Winner,
 };
 use super::audit::Export;
+use super::breakers::Breakers;
 use super::checkpoint::{Consistency, Signed};
 use super::consent::{Consent, Consented, Observation, Privacy, Scene, Switched};
 use super::dead_letters::{DeadLetters, Rehearsed, Replayed};
@@ -112,6 +113,7 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "health-all" => whole::<Body<HealthAll>>(body),
         "maintenance-mode" => whole::<Body<Maintenance>>(body),
         "supervision-restart" => whole::<Body<RestartAsked>>(body),
+        "breakers" => whole::<Body<Breakers>>(body),
         "slo-status" => whole::<Body<SloStatus>>(body),
         other => read_of_memory(other, body),
     }

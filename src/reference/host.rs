@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::addresses;
 use super::audit::{AuditKey, Checked, KeyError, Ledger, Range};
+use super::breaker::Breakers;
 use super::config::{Config, ConfigError, LiveConfig};
 use super::environment;
 use super::http::Http;
@@ -245,6 +246,7 @@ pub async fn start(options: Options, parts: Parts) -> Result<Running, ServeError
         identity,
         peers(&config, scheme, &urls),
         databases,
+        Breakers::new(&config, parts.breaker_step),
         audit_key,
         hosted.clone(),
     ));
@@ -290,6 +292,7 @@ async fn background(
     parts: &Parts,
 ) -> Result<Vec<JoinHandle<()>>, ServeError> {
     let mut tasks = Vec::from_iter(slo(services, shared).await?);
+    tasks.extend(breakers(services));
     for service in services {
         if service.name == SUPERVISOR {
             met(service).await?;
@@ -664,6 +667,18 @@ async fn slo(
     let slo = slo::restore(gateway).await?;
     shared.set_slo(slo.clone());
     Ok(Some(slo.start()))
+}
+
+/// Writes down what the breakers do: in the gateway's events, where the gateway is.
+fn breakers(services: &[Arc<Service>]) -> Option<JoinHandle<()>> {
+    let gateway = services
+        .iter()
+        .find(|service| service.name == "api-gateway");
+    let teller = gateway.or(services.first())?.clone();
+    let shared = teller.shared.clone();
+    Some(tokio::spawn(
+        async move { shared.breakers.tell(teller).await },
+    ))
 }
 
 /// Ends the process when whoever started it is gone: stdin is closed then, however it went.

@@ -10,6 +10,7 @@ use axum::http::Request;
 use bytes::Bytes;
 use rustls::ClientConfig;
 
+use super::breaker::{Breaker, Went};
 use super::web::tls;
 
 /// A client that finds out by the URL what to speak.
@@ -17,6 +18,7 @@ use super::web::tls;
 pub struct Http {
     plain: reqwest::Client,
     secure: Option<Arc<ClientConfig>>,
+    breaker: Option<Breaker>,
 }
 
 /// Why there is no answer.
@@ -33,6 +35,7 @@ impl From<reqwest::Client> for Http {
         Self {
             plain,
             secure: None,
+            breaker: None,
         }
     }
 }
@@ -49,14 +52,46 @@ impl Deref for Http {
 impl Http {
     /// One that can also talk TLS.
     pub fn new(plain: reqwest::Client, secure: Option<Arc<ClientConfig>>) -> Self {
-        Self { plain, secure }
+        Self {
+            plain,
+            secure,
+            breaker: None,
+        }
     }
 
-    /// Sends a request and waits for its whole answer: the status and the body.
+    /// One whose calls pass this breaker.
+    pub fn behind(&self, breaker: Option<Breaker>) -> Self {
+        Self {
+            breaker,
+            ..self.clone()
+        }
+    }
+
+    /// Whether a call would not even be made now.
+    pub fn refuses(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::refuses)
+    }
+
+    /// Sends a request and waits for its whole answer: the status and the body. A call that the
+    /// breaker does not let through is one that was not sent.
     ///
     /// # Errors
     /// See [`Fault`].
     pub async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        timeout: Duration,
+    ) -> Result<(u16, Bytes), Fault> {
+        let Some(breaker) = &self.breaker else {
+            return self.call(request, timeout).await;
+        };
+        let ticket = breaker.ask().map_err(Fault::NotSent)?;
+        let answer = self.call(request, timeout).await;
+        ticket.over(went(&answer));
+        answer
+    }
+
+    async fn call(
         &self,
         request: reqwest::RequestBuilder,
         timeout: Duration,
@@ -87,6 +122,15 @@ impl Http {
                 Ok((status, response.bytes().await.map_err(in_doubt)?))
             }
         }
+    }
+}
+
+/// What an answer says of who gave it: a fault of its own is as good as none.
+fn went(answer: &Result<(u16, Bytes), Fault>) -> Went {
+    match answer {
+        Ok((status @ 500.., _)) => Went::Wrong(format!("status {status}")),
+        Ok(_) => Went::Well,
+        Err(Fault::NotSent(why) | Fault::InDoubt(why)) => Went::Wrong(why.clone()),
     }
 }
 

@@ -72,7 +72,7 @@ async fn chat(svc: Arc<Service>, call: Call) -> Reply {
         Ok(outbound) => outbound,
         Err(refusal) => return refusal.reply(&correlation_id),
     };
-    let why = match outbound.send(&svc.http, outbound.timeout).await {
+    let why = match outbound.send(&svc.toward("models"), outbound.timeout).await {
         Sent::Answered(200, Value::Object(mut answer)) if answer.contains_key("text") => {
             answer.entry("tool_calls").or_insert_with(|| json!([]));
             answer.insert("provider".to_owned(), json!(PROVIDER));

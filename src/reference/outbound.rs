@@ -85,6 +85,7 @@ impl Outbound {
     /// Tries until `settle` makes an outcome of an answer. An answer that it leaves undecided, and a
     /// try without one, are repeated with the same key while `patience` lasts. `repeatable` is false
     /// for a callee that does not honour keys: then nothing that may have arrived is sent again.
+    /// What has not arrived is given up at once where the breaker lets nothing through.
     pub async fn insist(
         &self,
         http: &Http,
@@ -106,7 +107,7 @@ impl Outbound {
                 Sent::NotSent(why) if in_doubt => why,
                 Sent::NotSent(why) => {
                     refused += 1;
-                    if refused >= patience.connect_tries {
+                    if refused >= patience.connect_tries || http.refuses() {
                         return Outcome::failed("TOOL_UNAVAILABLE", why);
                     }
                     why

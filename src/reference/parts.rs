@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
+use super::breaker;
 use super::bundle::{BundleRule, Signed};
 use super::config::follow::Refused;
 use super::dead_letters::{self, Provenance};
@@ -107,6 +108,8 @@ pub struct Parts {
     pub index_repair: Repair,
     /// The tier of a proposal.
     pub tier_of: TierOf,
+    /// The step function of the breakers.
+    pub breaker_step: breaker::Step,
     /// The step function of the SLO machine.
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
@@ -167,6 +170,7 @@ impl Default for Parts {
             index_manifest: memory::describe,
             index_repair: memory::repair,
             tier_of: memory::tier,
+            breaker_step: breaker::step,
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
             load_tls: Arc::new(tls::load),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::addresses;
 use super::audit::{AuditKey, Break};
+use super::breaker::Breakers;
 use super::config::{Config, LiveConfig};
 use super::http::Http;
 use super::identity::Identity;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub peers: BTreeMap<String, String>,
     /// Database file of each service, in this process or another.
     pub databases: BTreeMap<String, PathBuf>,
+    /// What stands before the dependencies of this process.
+    pub breakers: Breakers,
     /// What signs checkpoints and bundles, if anything does.
     pub audit_key: Option<AuditKey>,
     /// The services of this process.
@@ -104,6 +107,7 @@ impl Shared {
         identity: Identity,
         peers: BTreeMap<String, String>,
         databases: BTreeMap<String, PathBuf>,
+        breakers: Breakers,
         audit_key: Option<AuditKey>,
         hosted: Vec<&'static str>,
     ) -> Self {
@@ -112,6 +116,7 @@ impl Shared {
             identity,
             peers,
             databases,
+            breakers,
             audit_key,
             hosted,
             restored: OnceLock::new(),
@@ -185,6 +190,12 @@ impl Service {
         };
         let configured = self.shared.peers.get(name).cloned();
         configured.or_else(noted).unwrap_or_default()
+    }
+
+    /// The client for calls of a dependency: they pass its breaker, if it has one.
+    pub fn toward(&self, dependency: &str) -> Http {
+        let breaker = self.shared.breakers.of(dependency);
+        self.http.behind(breaker.cloned())
     }
 
     /// The SLO machine, where the gateway is hosted; it is there before the first request is.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 
+use super::breaker::Breaker;
 use super::redact;
 use super::service::{Restored, Service};
 use super::web::{Call, Field, Refusal, Reply, Row, handler};
@@ -29,6 +30,10 @@ const STATUS: &[Field] = &[
         ],
     ),
     Field::object("queues", &[Field::count("operations")]),
+    Field::list(
+        "breakers",
+        &[Field::text("dependency"), Field::text("state")],
+    ),
     Field::object(
         "counters",
         &[
@@ -99,12 +104,15 @@ async fn status(svc: Arc<Service>, call: Call) -> Reply {
     // The service token is in the key file, which leaves the credentials of URLs.
     let config = redact::value(serde_json::to_value(&*svc.config()).unwrap_or(Value::Null));
     let restored = svc.shared.restored.get().map_or(&[][..], Vec::as_slice);
+    let breakers = svc.shared.breakers.all().iter().map(Breaker::shown);
+    let breakers: Vec<_> = breakers.collect();
     let body = json!({
         "service": svc.name,
         "auth_posture": svc.shared.identity.posture(),
         "config": config,
         "restore": restored.iter().map(Restored::value).collect::<Vec<_>>(),
         "queues": {"operations": operations},
+        "breakers": breakers,
         "counters": {
             "unauthenticated": svc.counters.unauthenticated.load(Relaxed),
             "rate_limited": svc.counters.rate_limited.load(Relaxed),

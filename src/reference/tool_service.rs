@@ -53,7 +53,7 @@ async fn run(svc: Arc<Service>, call: Call) -> Reply {
         Err(refusal) => return refusal.reply(&call.correlation_id),
     };
     let operation_id = &outbound.operation_id;
-    let refusal = match outbound.send(&svc.http, outbound.timeout).await {
+    let refusal = match outbound.send(&svc.toward("tools"), outbound.timeout).await {
         Sent::Answered(status, body) => {
             let backend = json!({"status": status, "body": body});
             let body = json!({"operation_id": operation_id, "backend": backend});

@@ -27,6 +27,7 @@ pub struct Config {
     pub tools: Tools,
     pub idempotency: Idempotency,
     pub operations: Operations,
+    pub breaker: Breaker,
     pub dead_letters: DeadLetters,
     pub outbox: Outbox,
     pub memory: Memory,
@@ -174,6 +175,18 @@ pub struct Idempotency {
 pub struct Operations {
     pub retry_ms: u64,
     pub give_up_ms: u64,
+}
+
+/// When the breaker before a dependency opens, and when it closes again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// So many calls in a row that went wrong.
+    pub failures: u64,
+    /// Until one is tried again.
+    pub open_ms: u64,
+    /// So many tries in a row that went well.
+    pub successes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -436,6 +449,11 @@ impl Default for Config {
             operations: Operations {
                 retry_ms: 50,
                 give_up_ms: 60_000,
+            },
+            breaker: Breaker {
+                failures: 5,
+                open_ms: 30_000,
+                successes: 2,
             },
             dead_letters: DeadLetters { max: 1000 },
             outbox: Outbox {

@@ -128,6 +128,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.audit.checkpoint_every == 0 {
         return Err(complaint("audit.checkpoint_every", "has to be positive"));
     }
+    let breaker = &config.breaker;
+    if breaker.failures == 0 || breaker.open_ms == 0 || breaker.successes == 0 {
+        let message = "failures, open_ms and successes have to be positive";
+        return Err(complaint("breaker", message));
+    }
     if config.dead_letters.max == 0 {
         return Err(complaint("dead_letters.max", "has to be positive"));
     }
@@ -284,6 +289,7 @@ mod tests {
                 "audit.checkpoint_every",
             ),
             (json!({"audit": {"key_file": 7}}), "audit.key_file"),
+            (json!({"breaker": {"failures": 0}}), "breaker"),
             (json!({"dead_letters": {"max": 0}}), "dead_letters.max"),
             (json!({"slo": {"min_samples": 0}}), "slo.min_samples"),
             (

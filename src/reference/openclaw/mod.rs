@@ -343,7 +343,7 @@ async fn run(
         causal_parent,
         replay_generation: origin.replay_generation,
     };
-    let outcome = backend::run(&svc.http, &svc.config(), &call, resumed).await;
+    let outcome = backend::run(&svc.toward("tools"), &svc.config(), &call, resumed).await;
     let reply = mutation::finish(svc, operation_id, correlation_id, move |_, operation| {
         Ok(conclude(operation, &outcome))
     });

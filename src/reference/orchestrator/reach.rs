@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::{Failure, MARGIN, outbound};
+use super::{Failure, outbound};
 use crate::reference::audit::Origin;
 use crate::reference::execution::{self, Execution};
 use crate::reference::outbound::Sent;
@@ -96,8 +96,10 @@ async fn keep(svc: &Service, goal: Goal<'_>) -> Result<String, Failure> {
     let operations = &svc.config().operations;
     let retry = Duration::from_millis(operations.retry_ms);
     let give_up = std::time::Instant::now() + Duration::from_millis(operations.give_up_ms);
+    let http = svc.toward("memory-engine");
+    let bound = Duration::from_millis(svc.config().outbox.timeout_ms);
     loop {
-        let why = match call.send(&svc.http, MARGIN).await {
+        let why = match call.send(&http, bound).await {
             Sent::Answered(201, kept) => match kept["id"].as_str() {
                 Some(id) => return Ok(id.to_owned()),
                 None => "its answer has no id".to_owned(),

@@ -103,7 +103,7 @@ async fn send(svc: &Service, write: &Write) -> Sent {
         body: write.body.clone(),
         timeout,
     };
-    outbound.send(&svc.http, timeout).await
+    outbound.send(&svc.toward("memory-engine"), timeout).await
 }
 
 /// Delivers what waits, as long as the process runs.

@@ -40,8 +40,9 @@ pub(in crate::reference) async fn insist(
     let config = svc.config();
     let retry = Duration::from_millis(config.operations.retry_ms);
     let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
+    let http = svc.toward("models");
     loop {
-        let why = match outbound.send(&svc.http, outbound.timeout).await {
+        let why = match outbound.send(&http, outbound.timeout).await {
             Sent::Answered(200, answer) => return Ok(answer),
             Sent::Answered(status, _) => format!("status {status}"),
             Sent::NotSent(why) | Sent::InDoubt(why) => why,
