@@ -98,8 +98,8 @@ impl Site {
     }
 
     /// The config every target of this drive gets before the patch: ports 0, the doubles as
-    /// backends, the harness's key file, no rate limit (a 429 is not exercise), and no look at what
-    /// the tools did.
+    /// backends, the harness's key file, no rate limit (a 429 is not exercise), breakers that do not
+    /// stay open for long, and no look at what the tools did.
     #[must_use]
     pub fn base_config(&self, dir: &std::path::Path) -> Value {
         let port = |name| (name, json!({"port": 0}));
@@ -116,6 +116,8 @@ impl Site {
             },
             "audit": {"key_file": Setup::audit_key_file(dir)},
             "rate_limit": {"enabled": false},
+            // Whoever takes something down and up again wants it to be used again soon.
+            "breaker": {"open_ms": 200},
             // The doubles do nothing in the world: who looks whether they did says so.
             "tools": {"verify": {}},
         })

@@ -358,6 +358,16 @@ pub const CHECKS: &[Check] = &[
         super::boot::migration_integrity
     ),
     check!(
+        "chaos-flap",
+        "src/checks/reliability/chaos_flap.rs",
+        super::reliability::chaos_flap
+    ),
+    check!(
+        "chaos-partial",
+        "src/checks/reliability/chaos_partial.rs",
+        super::reliability::chaos_partial
+    ),
+    check!(
         "replay-determinism",
         "src/checks/policy/replay_determinism.rs",
         super::policy::replay_determinism

@@ -18,6 +18,7 @@ mod memory;
 mod migrations;
 pub mod nulls;
 mod outbox;
+mod reliability;
 mod replay;
 mod restart;
 mod slo;
@@ -86,6 +87,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     consent::MUTANTS,
     memory::MUTANTS,
     storms::MUTANTS,
+    reliability::MUTANTS,
     exposure::MUTANTS,
     supervision::MUTANTS,
     supervised_ports::MUTANTS,

@@ -1,0 +1,287 @@
+//! Gate chaos-flap: a dependency that flaps crashes nothing, doubles no execution and leaves its
+//! breaker closed, with one event a transition.
+//!
+//! The model, the tools and the memory engine flap one after the other, each over a link of its own:
+//! turns that call a tool are under way as it goes down, others are taken while it is, and it goes
+//! down again as soon as it has been of use. In the end every breaker is looked at, and the events
+//! are read.
+
+mod judge;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub use judge::judge;
+
+use super::dependencies::{self, Dependency};
+use crate::base::json::merge;
+use crate::chaos::approvals::{markers, session};
+use crate::chaos::storm;
+use crate::checks::bench::READ;
+use crate::checks::{Cx, Sent, Undecided};
+use crate::contract::breakers::{Breaker, Breakers};
+use crate::contract::{Body, Event, read};
+use crate::doubles::{Double, Kind};
+use crate::target::{Ask, Client, Credential};
+
+/// The service that keeps what turns leave behind.
+const MEMORY: &str = "memory-engine";
+/// What flaps: what every turn of this drive needs.
+const FLAPPING: [&str; 3] = ["models", "tools", MEMORY];
+/// How long the target waits for a dependency, in milliseconds.
+const TIMEOUT_MS: u64 = 300;
+/// How long a breaker stays open here, in milliseconds.
+const OPEN_MS: u64 = 20;
+/// How long a dependency is up at most before it goes down again.
+const UP: Duration = Duration::from_millis(200);
+/// How long it may take until a dependency that is back is used: ten times what the breaker waits,
+/// and a busy machine.
+const RECOVERY_BOUND: Duration = Duration::from_secs(10);
+/// How long an answer may take.
+const IN_TIME: Duration = Duration::from_secs(8);
+/// Turns taken at once.
+const AT_ONCE: usize = 2;
+
+/// A turn, and what the doubles saw of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Taken {
+    /// What its calls are told by.
+    pub marker: String,
+    /// The turn.
+    pub turn: Sent,
+    /// Effects at the tools.
+    pub runs: u64,
+    /// Effects at the memory engine.
+    pub kept: u64,
+}
+
+/// What the drive saw.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    /// How often each dependency went down and came back.
+    pub flaps: Vec<(String, u64)>,
+    /// Every turn.
+    pub turns: Vec<Taken>,
+    /// The breakers at last.
+    pub breakers: Vec<Breaker>,
+    /// The events about them, in order.
+    pub events: Vec<Event>,
+    /// How long the harness waited for all to be closed and told of, and how often it looked.
+    pub waited_ms: u64,
+    /// How often it looked.
+    pub looks: u64,
+    /// The process before the first flap and after the last.
+    pub pids: Vec<Option<u32>>,
+}
+
+/// Drives it.
+///
+/// # Errors
+/// When there is no target, or it takes no session.
+pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
+    let flaps = cx.minimum.get("flaps").copied().unwrap_or_default();
+    cx.models.script(model);
+    let engine = Double::start(Kind::Memory, cx.clock).await?;
+    let mut all = dependencies::backends(cx).await?;
+    all.retain(|one| FLAPPING.contains(&one.name.as_str()));
+    all.push(dependencies::stand_in(cx, MEMORY, &engine).await?);
+    let mut config = dependencies::config(&all);
+    let paces = json!({
+        "backends": {"models": {"timeout_ms": TIMEOUT_MS}, "tools": {"timeout_ms": TIMEOUT_MS}},
+        "breaker": {"failures": 2, "open_ms": OPEN_MS, "successes": 2},
+        "outbox": {"timeout_ms": TIMEOUT_MS, "flush_interval_ms": OPEN_MS},
+        "operations": {"retry_ms": 5},
+    });
+    merge(&mut config, &paces);
+    let mut instance = cx.start(config).await?;
+    seen.pids.push(instance.pid());
+    let client = instance.client(Credential::Operator(1));
+    let mut taking = Taking {
+        session: session(&client).await?,
+        client,
+        seed: cx.seed,
+    };
+    for one in &mut all {
+        let double = match one.name.as_str() {
+            "models" => cx.models.clone(),
+            "tools" => cx.tools.clone(),
+            _ => engine.clone(),
+        };
+        let gone = taking.flap(cx, one, &double, flaps, seen).await;
+        seen.flaps.push((one.name.clone(), gone));
+    }
+    taking.settle(cx, &engine, seen).await;
+    instance.exited();
+    seen.pids.push(instance.pid());
+    Ok(())
+}
+
+/// Whoever takes turns.
+struct Taking {
+    client: Client,
+    session: String,
+    seed: crate::base::Seed,
+}
+
+impl Taking {
+    /// A dependency goes down and comes back so often; how often it did.
+    async fn flap(
+        &mut self,
+        cx: &Cx,
+        one: &mut Dependency,
+        double: &Double,
+        flaps: u64,
+        seen: &mut Evidence,
+    ) -> u64 {
+        for gone in 0..flaps {
+            let before = double.calls().len();
+            let under_way = self.turns(AT_ONCE, seen.turns.len());
+            let down = async {
+                let used = || {
+                    let used = double.calls().len() > before;
+                    std::future::ready(used.then_some(()))
+                };
+                // It goes down in any case.
+                drop(cx.until("a call", UP, used).await);
+                one.refuse().await;
+            };
+            let (turns, ()) = tokio::join!(under_way, down);
+            seen.turns.extend(turns);
+            let turns = self.turns(AT_ONCE, seen.turns.len()).await;
+            seen.turns.extend(turns);
+            one.restore().await;
+            if !self.used_again(&one.name, seen).await {
+                return gone;
+            }
+        }
+        flaps
+    }
+
+    /// Takes turns until the dependency is of use again; whether it is in time.
+    async fn used_again(&self, name: &str, seen: &mut Evidence) -> bool {
+        let end = tokio::time::Instant::now() + RECOVERY_BOUND;
+        let mut pace = tokio::time::interval(Duration::from_millis(OPEN_MS));
+        loop {
+            pace.tick().await;
+            let breakers = self.breakers().await;
+            let closed = |one: &Breaker| one.dependency != name || one.state == "closed";
+            if breakers.iter().all(closed) && !breakers.is_empty() {
+                return true;
+            }
+            if tokio::time::Instant::now() >= end {
+                return false;
+            }
+            let turns = self.turns(1, seen.turns.len()).await;
+            seen.turns.extend(turns);
+        }
+    }
+
+    /// Takes turns at once; `from` tells them from those before.
+    async fn turns(&self, n: usize, from: usize) -> Vec<Taken> {
+        let markers = markers(self.seed, &format!("flap-{from}"), n);
+        storm(n, |number| {
+            let (client, marker) = (self.client.clone(), markers[number].clone());
+            let text = format!("{READ}{marker}");
+            let body = json!({"session_id": self.session, "input_text": text});
+            let ask = Ask::post("api-gateway", "/v3/turn", body).within(IN_TIME);
+            async move {
+                Taken {
+                    marker,
+                    turn: Sent::by(&client, ask).await,
+                    runs: 0,
+                    kept: 0,
+                }
+            }
+        })
+        .await
+    }
+
+    async fn breakers(&self) -> Vec<Breaker> {
+        let ask = Ask::get("api-gateway", "/v3/breakers");
+        let exchange = self.client.send(ask).await;
+        let read: Result<Body<Breakers>, _> = read(exchange.answered());
+        read.map(|body| body.data.breakers).unwrap_or_default()
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        let (mut events, mut after) = (Vec::new(), 0);
+        loop {
+            let path = format!("/v3/events?after={after}&limit=1000");
+            let exchange = self.client.send(Ask::get("api-gateway", &path)).await;
+            let page = exchange.answered()["events"].as_array();
+            let page: Vec<Event> = page
+                .into_iter()
+                .flatten()
+                .filter_map(|event| read(event).ok())
+                .collect();
+            let Some(last) = page.last() else {
+                return events;
+            };
+            after = last.seq;
+            events.extend(
+                page.into_iter()
+                    .filter(|event| event.kind.starts_with("breaker.")),
+            );
+        }
+    }
+
+    /// Waits until every breaker is closed, every change is told and every memory kept, or should
+    /// long be: the judge says which.
+    async fn settle(&self, cx: &Cx, engine: &Double, seen: &mut Evidence) {
+        let from_us = cx.clock.now_us();
+        let end = tokio::time::Instant::now() + RECOVERY_BOUND;
+        let mut pace = tokio::time::interval(Duration::from_millis(OPEN_MS));
+        loop {
+            pace.tick().await;
+            seen.looks += 1;
+            for taken in &mut seen.turns {
+                taken.look(&cx.tools, engine);
+            }
+            seen.breakers = self.breakers().await;
+            seen.events = self.events().await;
+            seen.waited_ms = (cx.clock.now_us() - from_us) / 1000;
+            if judge::settled(seen) || tokio::time::Instant::now() >= end {
+                return;
+            }
+        }
+    }
+}
+
+impl Taken {
+    /// Looks through what the doubles saw so far.
+    fn look(&mut self, tools: &Double, engine: &Double) {
+        let is_run = |body: &Value| body["args"]["path"] == self.marker.as_str();
+        let is_kept = |body: &Value| {
+            let content = body["content"].as_str().unwrap_or_default();
+            content.contains(&format!("{READ}{}\n", self.marker))
+        };
+        let runs = tools
+            .effects()
+            .iter()
+            .filter(|one| is_run(&one.body))
+            .count();
+        let kept = engine
+            .effects()
+            .iter()
+            .filter(|one| is_kept(&one.body))
+            .count();
+        (self.runs, self.kept) = (runs as u64, kept as u64);
+    }
+}
+
+/// Every turn gets a call of a safe tool.
+fn model(request: &Value) -> Value {
+    let heard = request["input_text"].as_str().unwrap_or_default();
+    let marker = heard.strip_prefix(READ).unwrap_or_default();
+    let call = json!({"tool_name": "file.read", "args": {"path": marker}});
+    json!({"text": "I will read.", "tool_calls": [call]})
+}
+
+// Ten waits of a breaker fit into the bound many times over.
+const _: () = assert!(RECOVERY_BOUND.as_millis() as u64 >= 10 * OPEN_MS);
+
+#[cfg(test)]
+#[path = "chaos_flap/tests.rs"]
+mod tests;
