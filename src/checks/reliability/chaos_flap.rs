@@ -23,7 +23,7 @@ use crate::checks::bench::READ;
 use crate::checks::{Cx, Sent, Undecided};
 use crate::contract::breakers::{Breaker, Breakers};
 use crate::contract::{Body, Event, read};
-use crate::doubles::{Double, Kind};
+use crate::doubles::{Double, Effect, Kind};
 use crate::target::{Ask, Client, Credential};
 
 /// The service that keeps what turns leave behind.
@@ -98,7 +98,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let mut instance = cx.start(config).await?;
     seen.pids.push(instance.pid());
     let client = instance.client(Credential::Operator(1));
-    let mut taking = Taking {
+    let taking = Taking {
         session: session(&client).await?,
         client,
         seed: cx.seed,
@@ -111,6 +111,10 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         };
         let gone = taking.flap(cx, one, &double, flaps, seen).await;
         seen.flaps.push((one.name.clone(), gone));
+        if gone < flaps {
+            // What is not used again will not be by flapping more.
+            break;
+        }
     }
     taking.settle(cx, &engine, seen).await;
     instance.exited();
@@ -128,7 +132,7 @@ struct Taking {
 impl Taking {
     /// A dependency goes down and comes back so often; how often it did.
     async fn flap(
-        &mut self,
+        &self,
         cx: &Cx,
         one: &mut Dependency,
         double: &Double,
@@ -216,10 +220,11 @@ impl Taking {
                 .flatten()
                 .filter_map(|event| read(event).ok())
                 .collect();
-            let Some(last) = page.last() else {
+            let last = page.last().map_or(after, |event| event.seq);
+            if last <= after {
                 return events;
-            };
-            after = last.seq;
+            }
+            after = last;
             events.extend(
                 page.into_iter()
                     .filter(|event| event.kind.starts_with("breaker.")),
@@ -236,8 +241,9 @@ impl Taking {
         loop {
             pace.tick().await;
             seen.looks += 1;
+            let (runs, kept) = (cx.tools.effects(), engine.effects());
             for taken in &mut seen.turns {
-                taken.look(&cx.tools, engine);
+                taken.look(&runs, &kept);
             }
             seen.breakers = self.breakers().await;
             seen.events = self.events().await;
@@ -250,23 +256,16 @@ impl Taking {
 }
 
 impl Taken {
-    /// Looks through what the doubles saw so far.
-    fn look(&mut self, tools: &Double, engine: &Double) {
-        let is_run = |body: &Value| body["args"]["path"] == self.marker.as_str();
-        let is_kept = |body: &Value| {
-            let content = body["content"].as_str().unwrap_or_default();
-            content.contains(&format!("{READ}{}\n", self.marker))
+    /// Looks through the effects that the tools and the memory engine had so far.
+    fn look(&mut self, runs: &[Effect], kept: &[Effect]) {
+        let is_run = |one: &&Effect| one.body["args"]["path"] == self.marker.as_str();
+        let heard = format!("{READ}{}\n", self.marker);
+        let is_kept = |one: &&Effect| {
+            let content = one.body["content"].as_str();
+            content.is_some_and(|content| content.contains(&heard))
         };
-        let runs = tools
-            .effects()
-            .iter()
-            .filter(|one| is_run(&one.body))
-            .count();
-        let kept = engine
-            .effects()
-            .iter()
-            .filter(|one| is_kept(&one.body))
-            .count();
+        let runs = runs.iter().filter(is_run).count();
+        let kept = kept.iter().filter(is_kept).count();
         (self.runs, self.kept) = (runs as u64, kept as u64);
     }
 }

@@ -222,10 +222,18 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let asking = Asking::open(cx, client).await?;
     seen.before = asking.all(PROBES.iter(), "before").await;
     for one in &mut all {
-        asking.outage(cx, one, How::Refuses, seen).await;
         // Whoever has no time limit of its own is waited for by those who ask for it.
-        if one.backend || one.name == "memory-engine" {
-            asking.outage(cx, one, How::Silent, seen).await;
+        let limited = one.backend || one.name == "memory-engine";
+        for how in [How::Refuses, How::Silent] {
+            if how == How::Silent && !limited {
+                continue;
+            }
+            asking.outage(cx, one, how, seen).await;
+            let last = seen.outages.last();
+            if last.is_some_and(|outage| outage.after.iter().any(|one| !served(&one.sent))) {
+                // What does not come back hides what the next outage would show.
+                return Ok(());
+            }
         }
     }
     Ok(())

@@ -2,9 +2,10 @@
 //! nothing through for a while, half open it lets one call at a time through to see.
 
 /// Where a breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Every call is made.
+    #[default]
     Closed,
     /// None is.
     Open,
@@ -34,8 +35,8 @@ pub struct Rule {
     pub successes: u64,
 }
 
-/// All that a breaker remembers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All that a breaker remembers. By default it is closed, and nothing has happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Where it stands.
     pub phase: Phase,
@@ -55,19 +56,6 @@ pub struct State {
 }
 
 impl State {
-    /// Closed, and nothing has happened.
-    pub const fn new() -> Self {
-        Self {
-            phase: Phase::Closed,
-            since_ms: 0,
-            failures: 0,
-            successes: 0,
-            trying: false,
-            transitions: 0,
-            reason: None,
-        }
-    }
-
     fn to(&self, phase: Phase, now_ms: u64) -> Self {
         Self {
             phase,

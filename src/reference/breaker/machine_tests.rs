@@ -11,7 +11,7 @@ struct Run(State, Vec<(Phase, Phase)>);
 
 impl Run {
     fn new() -> Self {
-        Self(State::new(), Vec::new())
+        Self(State::default(), Vec::new())
     }
 
     fn input(&mut self, input: Input, now_ms: u64) -> bool {

@@ -70,7 +70,7 @@ impl Breakers {
                 step,
                 rule,
                 started,
-                state: Mutex::new(State::new()),
+                state: Mutex::new(State::default()),
                 tell: tell.clone(),
             }))
         };
