@@ -54,10 +54,11 @@ fn windows(steps: &Value) -> (Vec<Window>, Option<f64>) {
             let wire = step["wire_delay_ms"].as_f64().unwrap_or(0.0);
             injected = held.fold(wire, f64::max);
         }
-        if step["step"] == "probe" && step["status"] == 503 {
-            if let (Some(last), Some(work)) = (windows.last_mut(), step["work"].as_str()) {
-                last.notes.push(format!("{work} shed"));
-            }
+        if step["step"] == "probe"
+            && step["status"] == 503
+            && let (Some(last), Some(work)) = (windows.last_mut(), step["work"].as_str())
+        {
+            last.notes.push(format!("{work} shed"));
         }
         for event in step["events"].as_array().into_iter().flatten() {
             let data = &event["data"];
@@ -90,13 +91,40 @@ fn chart(lane: &str, told: &str, steps: &Value) -> Option<Markup> {
     if windows.is_empty() {
         return None;
     }
+    let width = LEFT + STEP * windows.len() as f64 + 16.0;
+    let count = |word: &str| {
+        let notes = windows.iter().flat_map(|one| &one.notes);
+        notes.filter(|note| *note == word).count()
+    };
+    let description = format!(
+        "{} windows by {told}, {} entered and {} exited; the threshold is {} ms",
+        windows.len(),
+        count("entered"),
+        count("exited"),
+        threshold.unwrap_or(0.0)
+    );
+    let (id, title) = (format!("cycle-{lane}"), format!("Degrade cycle by {told}"));
+    let inside = lines(&windows, threshold, width);
+    Some(html! {
+        h3 { "By " (told) }
+        (frame(&id, &title, &description, (width, HEIGHT), &inside))
+        p.legend {
+            span.key.p95 { "p95 of a turn, ms" } span.key.p99 { "p99" }
+            span.key.injected { "injected" } span.key.threshold { "threshold" }
+            span.key.degraded { "degraded" } "B breach, H healthy, N neutral"
+        }
+        (table(&windows))
+    })
+}
+
+/// What is drawn, in this width.
+fn lines(windows: &[Window], threshold: Option<f64>, width: f64) -> Markup {
     let highest = windows
         .iter()
         .map(|one| one.p99_ms.max(one.injected_ms))
         .fold(threshold.unwrap_or(0.0), f64::max);
     let y = Scale::new((0.0, highest * 1.05), (BOTTOM, TOP));
     let x = |place: usize| LEFT + STEP * (place as f64 + 0.5);
-    let width = LEFT + STEP * windows.len() as f64 + 16.0;
     let line = |value: fn(&Window) -> f64| {
         let points = windows.iter().enumerate();
         let points: Vec<String> = points
@@ -104,7 +132,7 @@ fn chart(lane: &str, told: &str, steps: &Value) -> Option<Markup> {
             .collect();
         points.join(" ")
     };
-    let inside = html! {
+    html! {
         @for (place, one) in windows.iter().enumerate() {
             @if one.degraded {
                 rect.degraded x=(x(place) - STEP / 2.0) y=(TOP) width=(STEP) height=(BOTTOM - TOP) {}
@@ -115,11 +143,8 @@ fn chart(lane: &str, told: &str, steps: &Value) -> Option<Markup> {
             text class={ "class " (one.class) } x=(x(place)) y=(BOTTOM + 28.0) text-anchor="middle" {
                 (one.class.chars().next().unwrap_or(' ').to_ascii_uppercase())
             }
-            @if one.notes.iter().any(|note| note == "entered") {
-                line.entered x1=(x(place) + STEP / 2.0) x2=(x(place) + STEP / 2.0) y1=(TOP) y2=(BOTTOM) {}
-            }
-            @if one.notes.iter().any(|note| note == "exited") {
-                line.exited x1=(x(place) + STEP / 2.0) x2=(x(place) + STEP / 2.0) y1=(TOP) y2=(BOTTOM) {}
+            @for note in one.notes.iter().filter(|note| *note == "entered" || *note == "exited") {
+                line class=(note) x1=(x(place) + STEP / 2.0) x2=(x(place) + STEP / 2.0) y1=(TOP) y2=(BOTTOM) {}
             }
         }
         @for value in [0.0, highest / 2.0, highest] {
@@ -130,38 +155,26 @@ fn chart(lane: &str, told: &str, steps: &Value) -> Option<Markup> {
         }
         polyline.p99 points=(line(|one| one.p99_ms)) {}
         polyline.p95 points=(line(|one| one.p95_ms)) {}
-    };
-    let entered = windows
-        .iter()
-        .flat_map(|one| &one.notes)
-        .filter(|note| *note == "entered")
-        .count();
-    let exited = windows
-        .iter()
-        .flat_map(|one| &one.notes)
-        .filter(|note| *note == "exited")
-        .count();
-    let description = format!(
-        "{} windows by {told}, {entered} entered and {exited} exited; the threshold is {} ms",
-        windows.len(),
-        threshold.unwrap_or(0.0)
-    );
-    Some(html! {
-        h3 { "By " (told) }
-        (frame(&format!("cycle-{lane}"), &format!("Degrade cycle by {told}"), &description,
-            (width, HEIGHT), &inside))
-        p.legend {
-            span.key.p95 { "p95 of a turn, ms" } span.key.p99 { "p99" }
-            span.key.injected { "injected" } span.key.threshold { "threshold" }
-            span.key.degraded { "degraded" } "B breach, H healthy, N neutral"
-        }
+    }
+}
+
+/// The same for those who do not see it.
+fn table(windows: &[Window]) -> Markup {
+    let words = [
+        "Window",
+        "Class",
+        "p95 ms",
+        "p99 ms",
+        "Injected ms",
+        "Mode",
+        "After it",
+    ];
+    html! {
         details {
             summary { "The same as a table" }
             div.scroll { table {
-                thead { tr { @for word in ["Window", "Class", "p95 ms", "p99 ms", "Injected ms", "Mode", "After it"] {
-                    th scope="col" { (word) }
-                } } }
-                tbody { @for one in &windows { tr {
+                thead { tr { @for word in words { th scope="col" { (word) } } } }
+                tbody { @for one in windows { tr {
                     th scope="row" { (one.index) } td { (one.class) }
                     td { (format!("{:.1}", one.p95_ms)) } td { (format!("{:.1}", one.p99_ms)) }
                     td { (format!("{:.1}", one.injected_ms)) }
@@ -170,7 +183,7 @@ fn chart(lane: &str, told: &str, steps: &Value) -> Option<Markup> {
                 } } }
             } }
         }
-    })
+    }
 }
 
 #[cfg(test)]
