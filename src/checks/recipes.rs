@@ -147,7 +147,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         line: ("PUT", "/recall/{id}"),
         needs: Needs::Memory,
         // Not the marker: a memory that is changed twice is no second row.
-        body: |thing| json!({"content": thing.id}),
+        body: |_| json!({"content": "changed"}),
         other: || json!({"content": "another one"}),
         again: Again::Done,
     },
