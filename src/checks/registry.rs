@@ -358,6 +358,11 @@ pub const CHECKS: &[Check] = &[
         super::boot::migration_integrity
     ),
     check!(
+        "slo-enforcement",
+        "src/checks/slo/slo_enforcement.rs",
+        super::slo::slo_enforcement
+    ),
+    check!(
         "chaos-flap",
         "src/checks/reliability/chaos_flap.rs",
         super::reliability::chaos_flap
