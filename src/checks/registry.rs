@@ -198,6 +198,11 @@ pub const CHECKS: &[Check] = &[
         super::perception::perception_consent
     ),
     check!(
+        "latency-budget",
+        "src/checks/load/latency_budget.rs",
+        super::load::latency_budget
+    ),
+    check!(
         "bind-audit",
         "src/checks/exposure/bind_audit.rs",
         super::exposure::bind_audit
