@@ -198,6 +198,11 @@ pub const CHECKS: &[Check] = &[
         super::perception::perception_consent
     ),
     check!(
+        "latency-budget",
+        "src/checks/load/latency_budget.rs",
+        super::load::latency_budget
+    ),
+    check!(
         "bind-audit",
         "src/checks/exposure/bind_audit.rs",
         super::exposure::bind_audit
@@ -356,6 +361,11 @@ pub const CHECKS: &[Check] = &[
         "migration-integrity",
         "src/checks/boot/migration_integrity.rs",
         super::boot::migration_integrity
+    ),
+    check!(
+        "slo-enforcement",
+        "src/checks/slo/slo_enforcement.rs",
+        super::slo::slo_enforcement
     ),
     check!(
         "chaos-flap",

@@ -11,6 +11,7 @@ pub mod dead_letters;
 pub mod defaults;
 pub mod effects;
 pub mod events;
+pub mod load;
 pub mod memory;
 pub mod merkle;
 pub mod note;

@@ -20,6 +20,7 @@ use super::checkpoint::{Consistency, Signed};
 use super::consent::{Consent, Consented, Observation, Privacy, Scene, Switched};
 use super::dead_letters::{DeadLetters, Rehearsed, Replayed};
 use super::events::{ClosedWindow, Event, Events};
+use super::load::Latencies;
 use super::recall::{Forgotten, IndexAnswer, Proposal, Proposals, SearchAnswer};
 use super::slo::SloStatus;
 use super::supervision::{Graph, HealthAll, Maintenance, RestartAsked};
@@ -114,6 +115,7 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "maintenance-mode" => whole::<Body<Maintenance>>(body),
         "supervision-restart" => whole::<Body<RestartAsked>>(body),
         "breakers" => whole::<Body<Breakers>>(body),
+        "latency" => whole::<Body<Latencies>>(body),
         "slo-status" => whole::<Body<SloStatus>>(body),
         other => read_of_memory(other, body),
     }

@@ -14,6 +14,7 @@ mod exposure;
 mod fences;
 mod idempotency;
 pub mod levers;
+mod load;
 mod memory;
 mod migrations;
 pub mod nulls;
@@ -73,6 +74,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     approvals::MUTANTS,
     agents::MUTANTS,
     turns::MUTANTS,
+    load::MUTANTS,
     verification::MUTANTS,
     fences::MUTANTS,
     tasks::MUTANTS,

@@ -80,6 +80,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "chaos-degrade-cycle",
                 reason: "a cycle with several entries is none",
             },
+            May {
+                gate: "slo-enforcement",
+                reason: "an entry that is told again is not one breach",
+            },
         ],
         apply: |levers| levers.part(|parts| parts.slo_step = Arc::new(announce_each_window)),
     },
@@ -98,6 +102,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
             May {
                 gate: "chaos-degrade-cycle",
                 reason: "traffic that is refused recovers nothing",
+            },
+            May {
+                gate: "slo-enforcement",
+                reason: "turns that are refused recover nothing",
             },
         ],
         apply: |levers| levers.route(("api-gateway", "POST", "/v3/turn"), shed_while_degraded),
@@ -174,8 +182,74 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "slo-diagnostics-endpoint",
                 reason: "without samples there is no cycle to report",
             },
+            May {
+                gate: "slo-enforcement",
+                reason: "without samples no breach is seen",
+            },
         ],
         apply: |levers| levers.part(|parts| parts.slo_samples = Arc::new(|_| None)),
+    },
+    Mutant {
+        name: "slo-guard-not-fed",
+        must: &["slo-enforcement"],
+        may: &[
+            May {
+                gate: "sustained-breach-detect",
+                reason: "a machine that turns do not feed knows nothing of their latency",
+            },
+            May {
+                gate: "degrade-mode-transition",
+                reason: "a machine that turns do not feed knows nothing of their latency",
+            },
+            May {
+                gate: "chaos-degrade-cycle",
+                reason: "a machine that turns do not feed knows nothing of their latency",
+            },
+            May {
+                gate: "slo-config-dynamic",
+                reason: "a machine that turns do not feed knows nothing of their latency",
+            },
+            May {
+                gate: "recovery-exit-criteria",
+                reason: "a machine that turns do not feed knows nothing of their latency",
+            },
+            May {
+                gate: "slo-diagnostics-endpoint",
+                reason: "a machine that turns do not feed knows nothing of their latency",
+            },
+        ],
+        apply: |levers| levers.part(|parts| parts.slo_samples = Arc::new(probes_alone)),
+    },
+    Mutant {
+        name: "slo-breach-silent",
+        must: &["slo-enforcement"],
+        may: &[
+            May {
+                gate: "sustained-breach-detect",
+                reason: "an entry is seen by its event, and there is none",
+            },
+            May {
+                gate: "degrade-mode-transition",
+                reason: "an entry is seen by its event, and there is none",
+            },
+            May {
+                gate: "chaos-degrade-cycle",
+                reason: "an entry is seen by its event, and there is none",
+            },
+            May {
+                gate: "slo-config-dynamic",
+                reason: "an entry is seen by its event, and there is none",
+            },
+            May {
+                gate: "recovery-exit-criteria",
+                reason: "an entry is seen by its event, and there is none",
+            },
+            May {
+                gate: "slo-diagnostics-endpoint",
+                reason: "an entry is seen by its event, and there is none",
+            },
+        ],
+        apply: |levers| levers.part(|parts| parts.slo_step = Arc::new(enter_silently)),
     },
     Mutant {
         name: "slo-manual-reset",
@@ -189,10 +263,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "slo-diagnostics-endpoint",
                 reason: "the mode that is reported is that of a machine that never leaves",
             },
+            May {
+                gate: "slo-enforcement",
+                reason: "what is never left is never served again",
+            },
         ],
         apply: |levers| levers.part(|parts| parts.slo_step = Arc::new(never_leave)),
     },
 ];
+
+/// What clients ask for is no sample; only the calls of its own are.
+fn probes_alone(sample: Sample) -> Option<Sample> {
+    sample.probe.then_some(sample)
+}
+
+/// It degrades and sheds, and tells nobody.
+fn enter_silently(state: &State, window: &Closed, settings: &Settings) -> (State, Vec<Event>) {
+    let (next, mut events) = machine::step(state, window, settings);
+    events.retain(|event| !matches!(event, Event::Entered { .. }));
+    (next, events)
+}
 
 /// Swaps in a machine that is back to normal with the first healthy window.
 pub(super) fn leave_after_one(parts: &mut Parts) {

@@ -24,6 +24,7 @@ pub mod host;
 pub mod http;
 pub mod identity;
 pub mod ids;
+pub mod latency;
 pub mod log;
 pub mod memory;
 pub mod model_router;

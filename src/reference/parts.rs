@@ -15,6 +15,7 @@ use super::dead_letters::{self, Provenance};
 use super::decisions::{Decisions, Durable};
 use super::identity::door::{Door, Guarded};
 use super::identity::{Identity, IdentityError, Source};
+use super::latency;
 use super::memory::{self, Describe, Embedder, Repair, TierOf, VerifyIndex};
 use super::mutation::{Claims, DurableClaims, fingerprint};
 use super::openclaw::{IssuersWord, Permit};
@@ -110,6 +111,8 @@ pub struct Parts {
     pub tier_of: TierOf,
     /// The step function of the breakers.
     pub breaker_step: breaker::Step,
+    /// What is told of the samples of a stage.
+    pub latency_summary: latency::Summary,
     /// The step function of the SLO machine.
     pub slo_step: Step,
     /// What every SLO sample passes on its way into a window.
@@ -171,6 +174,7 @@ impl Default for Parts {
             index_repair: memory::repair,
             tier_of: memory::tier,
             breaker_step: breaker::step,
+            latency_summary: latency::percentiles,
             slo_step: Arc::new(machine::step),
             slo_samples: Arc::new(Some),
             load_tls: Arc::new(tls::load),

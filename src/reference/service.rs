@@ -14,6 +14,7 @@ use super::breaker::Breakers;
 use super::config::{Config, LiveConfig};
 use super::http::Http;
 use super::identity::Identity;
+use super::latency::Latencies;
 use super::memory::Index;
 use super::parts::Parts;
 use super::slo::{self, Slo};
@@ -61,6 +62,8 @@ pub struct Shared {
     pub peers: BTreeMap<String, String>,
     /// Database file of each service, in this process or another.
     pub databases: BTreeMap<String, PathBuf>,
+    /// What the stages of turns took.
+    pub latencies: Latencies,
     /// What stands before the dependencies of this process.
     pub breakers: Breakers,
     /// What signs checkpoints and bundles, if anything does.
@@ -119,6 +122,7 @@ impl Shared {
             breakers,
             audit_key,
             hosted,
+            latencies: Latencies::default(),
             restored: OnceLock::new(),
             broken: Mutex::default(),
             slo: OnceLock::new(),

@@ -13,9 +13,9 @@ use super::store::StoreError;
 use super::time::Timestamp;
 use super::web::Row;
 use super::{
-    actions, audit, breaker, confirmations, dead_letters, eva_os, events, memory, model_router,
-    openapi, openclaw, orchestrator, outbox, perception, privacy, prune, sessions, slo, status,
-    stream, supervision, tasks, tool_service, trace, turns, vision, voice,
+    actions, audit, breaker, confirmations, dead_letters, eva_os, events, latency, memory,
+    model_router, openapi, openclaw, orchestrator, outbox, perception, privacy, prune, sessions,
+    slo, status, stream, supervision, tasks, tool_service, trace, turns, vision, voice,
 };
 
 /// The services, in the order in which they are bound.
@@ -51,6 +51,7 @@ pub fn routes() -> Vec<Row> {
         privacy::routes(),
         perception::routes(),
         turns::routes(),
+        latency::routes(),
         confirmations::routes(),
         actions::routes(),
         dead_letters::routes(),

@@ -13,6 +13,7 @@ pub mod degrade_mode_transition;
 pub mod recovery_exit_criteria;
 pub mod slo_config_dynamic;
 pub mod slo_diagnostics_endpoint;
+pub mod slo_enforcement;
 pub mod sustained_breach_detect;
 
 use crate::chaos::degrade::{absence, in_force, walk};

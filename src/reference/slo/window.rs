@@ -98,7 +98,7 @@ impl Window {
             .iter()
             .map(|(stage, took)| (stage.as_str(), *took));
         for (stage, took) in total.into_iter().chain(stages) {
-            let us = u64::try_from(took.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
+            let us = microseconds(took);
             if !self.stages.contains_key(stage) {
                 self.stages.insert(stage.to_owned(), histogram());
             }
@@ -173,7 +173,13 @@ impl Window {
     }
 }
 
-fn histogram() -> Histogram<u32> {
+/// A length as it is recorded.
+pub(in crate::reference) fn microseconds(took: Duration) -> u64 {
+    u64::try_from(took.min(LONGEST).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// An empty one, for microseconds.
+pub(in crate::reference) fn histogram() -> Histogram<u32> {
     let longest = u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX);
     Histogram::new_with_bounds(1, longest, DIGITS).expect("constant bounds are valid")
 }
@@ -183,7 +189,7 @@ fn histogram() -> Histogram<u32> {
 /// The rank is counted in integers: 0.95 * 20 is not 19 in every floating-point unit. A value
 /// stands for the lower end of its histogram cell, so that a sample exactly at its threshold
 /// never exceeds it.
-fn percentile_ms(histogram: &Histogram<u32>, percent: u64) -> f64 {
+pub(in crate::reference) fn percentile_ms(histogram: &Histogram<u32>, percent: u64) -> f64 {
     let rank = (histogram.len() * percent).div_ceil(100);
     let mut below = 0;
     for cell in histogram.iter_recorded() {

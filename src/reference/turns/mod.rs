@@ -180,9 +180,9 @@ async fn run(svc: Arc<Service>, turn: Turn) -> Reply {
     // Nobody waits for a resumed turn, and its crash is no latency.
     let measured = svc.slo().filter(|_| !turn.resumed).map(|slo| slo.begin());
     let begun = Instant::now();
-    let stage = |name: &str, took: Duration| {
-        if let Some(measured) = &measured {
-            measured.stage(name, took);
+    let note = |stage: &'static str, took: Duration| {
+        if !turn.resumed {
+            svc.shared.latencies.note(stage, took);
         }
     };
     let mut latency = Latency::default();
@@ -195,6 +195,7 @@ async fn run(svc: Arc<Service>, turn: Turn) -> Reply {
                 None => model::ask(&svc, &turn).await,
             };
             latency.model = asked.elapsed();
+            note("model", latency.model);
             match answer {
                 Ok(answer) => plan::make(&svc, &turn, &answer).await,
                 Err(failure) => Err(failure),
@@ -202,19 +203,27 @@ async fn run(svc: Arc<Service>, turn: Turn) -> Reply {
         }
     };
     let reply = match planned {
-        Err(failure) => fail(&svc, &turn, failure).await,
+        Err(failure) => {
+            note("total", begun.elapsed());
+            fail(&svc, &turn, failure).await
+        }
         Ok(plan) => {
             let started = Instant::now();
             let tool_calls = plan::carry_out(&svc, &turn, &plan).await;
             if plan.runs_tools() {
                 latency.tool = started.elapsed();
-                stage("tool", latency.tool);
+                note("tool", latency.tool);
+                if let Some(measured) = &measured {
+                    measured.stage("tool", latency.tool);
+                }
             }
             let write = memory_write(&turn, &plan);
             let started = Instant::now();
             let verdict = outbox::try_now(&svc, &write).await;
             latency.memory_write = started.elapsed();
+            note("memory_write", latency.memory_write);
             latency.total = begun.elapsed();
+            note("total", latency.total);
             complete(&svc, &turn, (plan, tool_calls), (write, verdict), latency).await
         }
     };
