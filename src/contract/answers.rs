@@ -127,27 +127,6 @@ pub struct Chat {
     pub tool_calls: Value,
 }
 
-/// `GET /v3/latency`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Latencies {
-    /// By stage.
-    pub stages: BTreeMap<String, StageLatency>,
-}
-
-/// What a stage took so far, in milliseconds. A percentile is the smallest recorded value with at
-/// least so many % of the samples at or below it; null while there is no sample.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StageLatency {
-    /// Samples.
-    pub count: u64,
-    /// The median.
-    pub p50: Option<f64>,
-    /// The 95th percentile.
-    pub p95: Option<f64>,
-    /// The 99th percentile.
-    pub p99: Option<f64>,
-}
-
 /// `POST /select` of model-router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Selected {

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::answers::{
     Acted, ActionAnswer, Actions, ApiDocument, Approvals, Body, Chat, Current, Decided, Executed,
-    Frame, GateDecision, HandedOn, Health, Latencies, Memory, PendingList, Providers, Refusal,
-    Reissued, Selected, SessionAnswer, SessionClosed, Status, Stored, Task, TaskDeleted, Tasks,
-    TurnAnswer, Version, Winner,
+    Frame, GateDecision, HandedOn, Health, Memory, PendingList, Providers, Refusal, Reissued,
+    Selected, SessionAnswer, SessionClosed, Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer,
+    Version, Winner,
 };
 use super::audit::Export;
 use super::breakers::Breakers;
@@ -62,7 +62,6 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "session-create" | "session-get" | "deprecated-twin" => whole::<Body<SessionAnswer>>(body),
         "session-delete" => whole::<Body<SessionClosed>>(body),
         "turn" => whole::<Body<TurnAnswer>>(body),
-        "latency" => whole::<Body<Latencies>>(body),
         "confirmations-pending" => whole::<Body<PendingList>>(body),
         "approvals" => whole::<Body<Approvals>>(body),
         "confirmation-approve"
