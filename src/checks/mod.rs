@@ -9,6 +9,7 @@ pub mod cx;
 pub(crate) mod database;
 pub mod durability;
 pub mod exposure;
+pub mod load;
 pub mod memory;
 pub mod perception;
 pub mod policy;

@@ -198,6 +198,11 @@ pub const CHECKS: &[Check] = &[
         super::perception::perception_consent
     ),
     check!(
+        "backpressure",
+        "src/checks/load/backpressure.rs",
+        super::load::backpressure
+    ),
+    check!(
         "bind-audit",
         "src/checks/exposure/bind_audit.rs",
         super::exposure::bind_audit

@@ -18,6 +18,7 @@ mod memory;
 mod migrations;
 pub mod nulls;
 mod outbox;
+mod queues;
 mod reliability;
 mod replay;
 mod restart;
@@ -68,6 +69,7 @@ const OTHER_DEFAULTS: May = May {
 const SUBJECTS: &[&[Mutant]] = &[
     auth::MUTANTS,
     audit::MUTANTS,
+    queues::MUTANTS,
     replay::MUTANTS,
     bundle::MUTANTS,
     approvals::MUTANTS,

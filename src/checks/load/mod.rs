@@ -1,0 +1,4 @@
+//! Gates about load: who waits, who is turned away, and what all of it takes.
+
+pub mod backpressure;
+pub mod flood;
