@@ -99,7 +99,7 @@ pub struct Shed {
 
 impl Shed {
     /// The code of the refusal.
-    pub const CODE: &str = "BACKPRESSURE_SHED";
+    pub const CODE: &'static str = "BACKPRESSURE_SHED";
 
     /// In words.
     pub fn message(&self) -> String {

@@ -181,11 +181,9 @@ impl Stream {
     /// Takes a turn out of its queue, or all of this stream.
     fn cancel(&mut self, id: Option<&str>) {
         let named = |waiting: &(String, _)| id.is_none_or(|id| waiting.0 == id);
-        let (stopped, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(named);
+        let all = std::mem::take(&mut self.waiting).into_iter();
+        let (stopped, waiting): (Vec<_>, Vec<_>) = all.partition(named);
         self.waiting = waiting;
-        let stopped: Vec<(String, oneshot::Sender<()>)> = stopped;
         for (_, stops) in stopped {
             // One that is in flight is not stopped.
             let _ = stops.send(());

@@ -12,7 +12,7 @@ use super::flood::{self, Asked, Pushed};
 use crate::chaos::approvals;
 use crate::checks::voice::talk::{Line, Talk};
 use crate::checks::{Cx, Judgement, Sent, Undecided};
-use crate::target::{Ask, Credential};
+use crate::target::{Ask, Client, Credential};
 use crate::violation;
 
 /// What a session's queue holds.
@@ -197,7 +197,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let all = seen.turns.len();
     let mut ended = flood::ended(&talk.lines);
     talk.until(|line| {
-        ended += usize::from(line.is("response.final") || line.is("error"));
+        ended += usize::from(line.turn_id.is_some() && !line.is("ack"));
         ended >= all
     })
     .await;
@@ -213,7 +213,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 /// The other session's turns.
 async fn meanwhile(
     cx: &Cx,
-    client: &crate::target::Client,
+    client: &Client,
     session: &str,
     seen: &mut Evidence,
 ) -> Result<(), Undecided> {

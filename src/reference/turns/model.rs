@@ -29,9 +29,10 @@ pub(super) async fn ask(svc: &Service, turn: &Turn) -> Result<Value, Failure> {
         timeout: Duration::from_millis(config.backends.models.timeout_ms),
     };
     // Nobody would hear that a resumed turn is shed.
-    let _permit = match turn.resumed {
-        true => None,
-        false => Some(svc.queue(Lane::Model).called().await.map_err(shed)?),
+    let _permit = if turn.resumed {
+        None
+    } else {
+        Some(svc.queue(Lane::Model).called().await.map_err(shed)?)
     };
     let answer = insist(svc, &outbound, turn.resumed).await;
     answer.map_err(|why| unavailable(format!("the model backend did not answer: {why}")))
