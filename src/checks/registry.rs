@@ -203,6 +203,11 @@ pub const CHECKS: &[Check] = &[
         super::load::backpressure
     ),
     check!(
+        "stream-backpressure",
+        "src/checks/load/stream_backpressure.rs",
+        super::load::stream_backpressure
+    ),
+    check!(
         "bind-audit",
         "src/checks/exposure/bind_audit.rs",
         super::exposure::bind_audit

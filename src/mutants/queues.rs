@@ -2,6 +2,10 @@
 
 use super::Mutant;
 
+/// Turns of one queue shed, from which on these defects show: more than a push sheds, and fewer
+/// than a flood does.
+const FLOODED: u64 = 20;
+
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -15,5 +19,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
         must: &["backpressure"],
         may: &[],
         apply: |levers| levers.part(|parts| parts.queues.session = |_| "all".to_owned()),
+    },
+    Mutant {
+        name: "stream-queue-never-drained",
+        must: &["stream-backpressure"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.queues.goes_on = |shed| shed < FLOODED),
+    },
+    Mutant {
+        name: "stream-closed-under-load",
+        must: &["stream-backpressure"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.queues.stays_open = |shed| shed < FLOODED),
     },
 ];

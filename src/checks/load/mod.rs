@@ -2,3 +2,4 @@
 
 pub mod backpressure;
 pub mod flood;
+pub mod stream_backpressure;
