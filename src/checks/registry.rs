@@ -368,6 +368,11 @@ pub const CHECKS: &[Check] = &[
         super::boot::migration_integrity
     ),
     check!(
+        "global-backpressure",
+        "src/checks/load/global_backpressure.rs",
+        super::load::global_backpressure
+    ),
+    check!(
         "chaos-flap",
         "src/checks/reliability/chaos_flap.rs",
         super::reliability::chaos_flap

@@ -1,6 +1,8 @@
 //! Defects of the queues that turns and calls wait in.
 
-use super::Mutant;
+use serde_json::json;
+
+use super::{May, Mutant};
 
 /// Turns of one queue shed, from which on these defects show: more than a push sheds, and fewer
 /// than a flood does.
@@ -31,5 +33,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         must: &["stream-backpressure"],
         may: &[],
         apply: |levers| levers.part(|parts| parts.queues.stays_open = |shed| shed < FLOODED),
+    },
+    Mutant {
+        name: "backpressure-per-queue-only",
+        must: &["global-backpressure"],
+        may: &[],
+        apply: |levers| levers.part(|parts| parts.queues.too_many = |_, _| false),
+    },
+    Mutant {
+        name: "backpressure-unbounded",
+        must: &["global-backpressure"],
+        may: &[
+            May {
+                gate: "backpressure",
+                reason: "a queue without an end sheds nothing",
+            },
+            May {
+                gate: "stream-backpressure",
+                reason: "a queue without an end has nothing to name",
+            },
+        ],
+        apply: |levers| {
+            levers.config(json!({
+                "stream": {"queue_depth": 1_000_000}, "backpressure": {"global_depth": 1_000_000},
+            }));
+        },
     },
 ];

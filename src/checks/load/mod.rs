@@ -2,4 +2,5 @@
 
 pub mod backpressure;
 pub mod flood;
+pub mod global_backpressure;
 pub mod stream_backpressure;
