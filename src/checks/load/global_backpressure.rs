@@ -6,6 +6,7 @@
 //! reached; then one more of each. The first three that waited have to make room, one by one. Then
 //! everything is let go on.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ pub fn judge(seen: &Evidence) -> Judgement {
 }
 
 /// The first ones made room and were told so; all others were served.
-fn outcome(seen: &Evidence, place: usize, id: &String, judgement: &mut Judgement) {
+fn outcome(seen: &Evidence, place: usize, id: &str, judgement: &mut Judgement) {
     let expected = if place < BEYOND { "shed" } else { "served" };
     let answers = seen.answers.iter().filter(|(answered, _)| answered == id);
     let of_answer = |sent: &Sent| match sent.status {
@@ -94,7 +95,7 @@ fn outcome(seen: &Evidence, place: usize, id: &String, judgement: &mut Judgement
     };
     let own = |line: &&Line| {
         let target = ["backpressure.shed", "response.final", "error"];
-        line.turn_id.as_ref() == Some(id) && target.iter().any(|kind| line.is(kind))
+        line.turn_id.as_deref() == Some(id) && target.iter().any(|kind| line.is(kind))
     };
     let lines = seen.lines.iter().filter(own).map(of_line);
     let got: Vec<String> = answers
@@ -119,14 +120,13 @@ fn total(sent: &Sent) -> u64 {
 }
 
 /// Whoever offers.
-struct Offers<'a> {
-    cx: &'a Cx,
+struct Offers {
     client: Client,
     talk: Talk,
     under_way: Vec<(String, JoinHandle<Sent>)>,
 }
 
-impl Offers<'_> {
+impl Offers {
     /// Offers one: a turn (`t-`), a chat (`c-`) or a call of a tool (`e-`).
     async fn offer(&mut self, id: &str) {
         let ask = match id.split_once('-').map(|(kind, _)| kind) {
@@ -144,22 +144,22 @@ impl Offers<'_> {
         let sent = tokio::spawn(async move { Sent::by(&client, ask).await });
         self.under_way.push((id.to_owned(), sent));
     }
+}
 
-    /// Looks until so many wait, or one more than may; what was seen is kept in either case.
-    async fn waiting(&self, seen: &mut Evidence, enough: impl Fn(u64) -> bool) {
-        let looks = std::sync::Mutex::new(Vec::new());
-        let look = || async {
-            let sent = Sent::by(&self.client, Ask::get(GATEWAY, "/status")).await;
-            let found = enough(total(&sent));
-            if let Ok(mut looks) = looks.lock() {
-                looks.push(sent);
-            }
-            found.then_some(())
-        };
-        // A queue that never comes to it shows in what was seen.
-        drop(self.cx.until("queues as expected", BOUND, look).await);
-        seen.statuses.extend(looks.into_inner().unwrap_or_default());
-    }
+/// Looks until so many wait, or one more than may; what was seen is kept in either case.
+async fn look(cx: &Cx, client: &Client, seen: &mut Evidence, enough: impl Fn(u64) -> bool) {
+    let looks = Mutex::new(Vec::new());
+    let look = || async {
+        let sent = Sent::by(client, Ask::get(GATEWAY, "/status")).await;
+        let found = enough(total(&sent));
+        if let Ok(mut looks) = looks.lock() {
+            looks.push(sent);
+        }
+        found.then_some(())
+    };
+    // A queue that never comes to it shows in what was seen.
+    drop(cx.until("queues as expected", BOUND, look).await);
+    seen.statuses.extend(looks.into_inner().unwrap_or_default());
 }
 
 /// Drives it.
@@ -178,8 +178,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     cx.models.behave(Behaviour::hold(Point::Arrived));
     cx.tools.behave(Behaviour::hold(Point::Arrived));
     let mut offers = Offers {
-        cx,
-        client,
+        client: client.clone(),
         talk,
         under_way: Vec::new(),
     };
@@ -195,9 +194,9 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
             seen.offered.push(id);
             let waiting = seen.offered.len() as u64;
             if waiting <= CAP {
-                offers.waiting(seen, |now| now >= waiting).await;
+                look(cx, &client, seen, |now| now >= waiting).await;
             } else {
-                beyond(&mut offers, seen).await;
+                beyond(cx, &mut offers, seen).await;
             }
         }
     }
@@ -205,27 +204,27 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     cx.tools.behave(Behaviour::default());
     cx.models.release();
     cx.tools.release();
-    offers.waiting(seen, |now| now == 0).await;
+    look(cx, &client, seen, |now| now == 0).await;
     ends(offers, seen).await;
     Ok(())
 }
 
 /// One more than may wait: the oldest has its end, or too many wait.
-async fn beyond(offers: &mut Offers<'_>, seen: &mut Evidence) {
+async fn beyond(cx: &Cx, offers: &mut Offers, seen: &mut Evidence) {
     let victim = seen.offered.len() - 1 - CAP as usize;
     let victim = seen.offered[victim].clone();
     if victim.starts_with('t') {
         let told = |line: &Line| line.turn_id.as_ref() == Some(&victim) && !line.is("ack");
         offers.talk.until(told).await;
-        return offers.waiting(seen, |now| now >= CAP).await;
+        return look(cx, &offers.client, seen, |now| now >= CAP).await;
     }
     let handle = offers.under_way.iter().find(|(id, _)| *id == victim);
     let ended = || handle.is_some_and(|(_, handle)| handle.is_finished());
-    offers.waiting(seen, |now| now > CAP || ended()).await;
+    look(cx, &offers.client, seen, |now| now > CAP || ended()).await;
 }
 
 /// Waits for the end of everything, and keeps it.
-async fn ends(mut offers: Offers<'_>, seen: &mut Evidence) {
+async fn ends(mut offers: Offers, seen: &mut Evidence) {
     for (id, handle) in std::mem::take(&mut offers.under_way) {
         // One that panicked has no answer.
         if let Ok(sent) = handle.await {

@@ -7,6 +7,7 @@
 //! that were made are counted, each once.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -190,7 +191,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     talk.until(|line| line.is("ack") && line.payload["of"] == "control.ping")
         .await;
     seen.lines = talk.lines;
-    let last = std::sync::Mutex::new(None);
+    let last = Mutex::new(None);
     let empty = cx.until("empty queues", DRAIN_BOUND, || async {
         let sent = Sent::by(&client, Ask::get(GATEWAY, "/status")).await;
         let empty = sent.answer["queues"]["stream"] == Value::from(0);
