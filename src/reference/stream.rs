@@ -325,3 +325,30 @@ fn malformed(id: Option<&str>, field: &str) -> Value {
     let message = format!("{field}: expected a text within the limits");
     failure(id, "FRAME_MALFORMED", message, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_becomes_the_frames_of_the_contract() {
+        let text = include_str!("../../fixtures/contract/frames.json");
+        let file: Value = serde_json::from_str(text).unwrap();
+        let frame = |kind: &str| {
+            let frames = file["stream"]["target"].as_array().unwrap();
+            let found = frames.iter().find(|frame| frame["type"] == kind);
+            found.unwrap().clone()
+        };
+        let (ran, asks) = (
+            frame("tool.call.result"),
+            frame("safety.confirmation.required"),
+        );
+        let mut last = frame("response.final");
+        last["payload"]["tool_calls"] = json!([ran["payload"], asks["payload"]]);
+        let reply = Reply::json(200, last["payload"].clone());
+        assert_eq!(told("t-1", &reply), [ran, asks, last]);
+        let error = frame("error");
+        let refusal = json!({"ok": false, "error": error["payload"]});
+        assert_eq!(told("t-1", &Reply::json(503, refusal)), [error]);
+    }
+}
