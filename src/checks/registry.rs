@@ -198,9 +198,19 @@ pub const CHECKS: &[Check] = &[
         super::perception::perception_consent
     ),
     check!(
+        "backpressure",
+        "src/checks/load/backpressure.rs",
+        super::load::backpressure
+    ),
+    check!(
         "latency-budget",
         "src/checks/load/latency_budget.rs",
         super::load::latency_budget
+    ),
+    check!(
+        "stream-backpressure",
+        "src/checks/load/stream_backpressure.rs",
+        super::load::stream_backpressure
     ),
     check!(
         "bind-audit",
@@ -361,6 +371,11 @@ pub const CHECKS: &[Check] = &[
         "migration-integrity",
         "src/checks/boot/migration_integrity.rs",
         super::boot::migration_integrity
+    ),
+    check!(
+        "global-backpressure",
+        "src/checks/load/global_backpressure.rs",
+        super::load::global_backpressure
     ),
     check!(
         "slo-enforcement",

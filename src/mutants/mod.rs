@@ -19,6 +19,7 @@ mod memory;
 mod migrations;
 pub mod nulls;
 mod outbox;
+mod queues;
 mod reliability;
 mod replay;
 mod restart;
@@ -69,6 +70,7 @@ const OTHER_DEFAULTS: May = May {
 const SUBJECTS: &[&[Mutant]] = &[
     auth::MUTANTS,
     audit::MUTANTS,
+    queues::MUTANTS,
     replay::MUTANTS,
     bundle::MUTANTS,
     approvals::MUTANTS,

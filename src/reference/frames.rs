@@ -56,7 +56,17 @@ impl Frame {
 
 /// An error frame.
 pub fn error(turn_id: Option<&str>, code: &str, message: impl Into<String>) -> Value {
-    let (message, retryable) = (message.into(), false);
+    failure(turn_id, code, message, false)
+}
+
+/// An error frame that says whether the same may go better later.
+pub fn failure(
+    turn_id: Option<&str>,
+    code: &str,
+    message: impl Into<String>,
+    retryable: bool,
+) -> Value {
+    let message = message.into();
     json!({
         "type": "error",
         "turn_id": turn_id,

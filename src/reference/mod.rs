@@ -8,6 +8,7 @@
 pub mod actions;
 pub mod addresses;
 pub mod audit;
+pub mod backpressure;
 pub mod breaker;
 pub mod bundle;
 pub mod config;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::backpressure::Lane;
 use super::config::Config;
 use super::ids;
 use super::outbound::{Outbound, Sent};
@@ -71,6 +72,10 @@ async fn chat(svc: Arc<Service>, call: Call) -> Reply {
     let outbound = match outbound(&svc.config(), &call) {
         Ok(outbound) => outbound,
         Err(refusal) => return refusal.reply(&correlation_id),
+    };
+    let _permit = match svc.queue(Lane::Model).called().await {
+        Ok(permit) => permit,
+        Err(shed) => return shed.refusal().reply(&correlation_id),
     };
     let why = match outbound.send(&svc.toward("models"), outbound.timeout).await {
         Sent::Answered(200, Value::Object(mut answer)) if answer.contains_key("text") => {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::audit::{ChainRule, Keeper, KeptFile, Sha256Chain};
+use super::backpressure;
 use super::breaker;
 use super::bundle::{BundleRule, Signed};
 use super::config::follow::Refused;
@@ -109,6 +110,8 @@ pub struct Parts {
     pub index_repair: Repair,
     /// The tier of a proposal.
     pub tier_of: TierOf,
+    /// What decides in the queues.
+    pub queues: backpressure::Rules,
     /// The step function of the breakers.
     pub breaker_step: breaker::Step,
     /// What is told of the samples of a stage.
@@ -173,6 +176,7 @@ impl Default for Parts {
             index_manifest: memory::describe,
             index_repair: memory::repair,
             tier_of: memory::tier,
+            queues: backpressure::Rules::default(),
             breaker_step: breaker::step,
             latency_summary: latency::percentiles,
             slo_step: Arc::new(machine::step),

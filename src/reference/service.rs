@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::addresses;
 use super::audit::{AuditKey, Break};
+use super::backpressure::{Backpressure, Bounds, Lane, Ticket};
 use super::breaker::Breakers;
 use super::config::{Config, LiveConfig};
 use super::http::Http;
@@ -66,6 +67,8 @@ pub struct Shared {
     pub latencies: Latencies,
     /// What stands before the dependencies of this process.
     pub breakers: Breakers,
+    /// Who waits for what.
+    pub queues: Arc<Backpressure>,
     /// What signs checkpoints and bundles, if anything does.
     pub audit_key: Option<AuditKey>,
     /// The services of this process.
@@ -120,6 +123,7 @@ impl Shared {
             peers,
             databases,
             breakers,
+            queues: Arc::default(),
             audit_key,
             hosted,
             latencies: Latencies::default(),
@@ -200,6 +204,12 @@ impl Service {
     pub fn toward(&self, dependency: &str) -> Http {
         let breaker = self.shared.breakers.of(dependency);
         self.http.behind(breaker.cloned())
+    }
+
+    /// Takes a place in a queue, in the order of the calls.
+    pub fn queue(&self, lane: Lane) -> Ticket {
+        let bounds = Bounds::of(&lane, &self.config());
+        self.shared.queues.join(lane, bounds, self.parts.queues)
     }
 
     /// The SLO machine, where the gateway is hosted; it is there before the first request is.

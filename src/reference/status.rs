@@ -29,7 +29,15 @@ const STATUS: &[Field] = &[
             Field::number("duration_ms"),
         ],
     ),
-    Field::object("queues", &[Field::count("operations")]),
+    Field::object(
+        "queues",
+        &[
+            Field::count("operations"),
+            Field::count("stream"),
+            Field::count("model"),
+            Field::count("tool"),
+        ],
+    ),
     Field::list(
         "breakers",
         &[Field::text("dependency"), Field::text("state")],
@@ -106,12 +114,18 @@ async fn status(svc: Arc<Service>, call: Call) -> Reply {
     let restored = svc.shared.restored.get().map_or(&[][..], Vec::as_slice);
     let breakers = svc.shared.breakers.all().iter().map(Breaker::shown);
     let breakers: Vec<_> = breakers.collect();
+    let waiting = svc.shared.queues.depths();
     let body = json!({
         "service": svc.name,
         "auth_posture": svc.shared.identity.posture(),
         "config": config,
         "restore": restored.iter().map(Restored::value).collect::<Vec<_>>(),
-        "queues": {"operations": operations},
+        "queues": {
+            "operations": operations,
+            "stream": waiting["stream"],
+            "model": waiting["model"],
+            "tool": waiting["tool"],
+        },
         "breakers": breakers,
         "counters": {
             "unauthenticated": svc.counters.unauthenticated.load(Relaxed),

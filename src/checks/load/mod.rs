@@ -1,4 +1,7 @@
-//! Gates of load: what the stages of a turn take, and what becomes of work that comes faster than
-//! it can be done.
+//! Gates about load: who waits, who is turned away, and what the stages of a turn take.
 
+pub mod backpressure;
+pub mod flood;
+pub mod global_backpressure;
 pub mod latency_budget;
+pub mod stream_backpressure;

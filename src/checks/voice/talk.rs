@@ -113,12 +113,24 @@ impl Talk {
     /// # Errors
     /// What was answered instead.
     pub async fn open(cx: &Cx, client: &Client, session: &str) -> Result<Self, Undecided> {
-        let path = format!("/v1/voice/{session}");
-        let socket = client.open("pipecat", &path, BOUND).await;
+        Self::on(cx, client, "pipecat", &format!("/v1/voice/{session}")).await
+    }
+
+    /// Opens any other socket of a service.
+    ///
+    /// # Errors
+    /// What was answered instead.
+    pub async fn on(
+        cx: &Cx,
+        client: &Client,
+        service: &str,
+        path: &str,
+    ) -> Result<Self, Undecided> {
+        let socket = client.open(service, path, BOUND).await;
         let socket = socket.map_err(|why| {
             Undecided(match why {
-                NotOpen::Refused(status) => format!("the voice socket was answered {status}"),
-                NotOpen::Failed(why) => format!("the voice socket is not open: {why}"),
+                NotOpen::Refused(status) => format!("{path} was answered {status}"),
+                NotOpen::Failed(why) => format!("{path} is not open: {why}"),
             })
         })?;
         Ok(Self {
@@ -130,7 +142,12 @@ impl Talk {
 
     /// Sends a text frame. A socket that is gone shows in what is heard.
     pub async fn say(&mut self, kind: &str, payload: Value) {
-        let frame = json!({"type": kind, "turn_id": null, "payload": payload});
+        self.say_as(kind, None, payload).await;
+    }
+
+    /// The same about a turn.
+    pub async fn say_as(&mut self, kind: &str, turn_id: Option<&str>, payload: Value) {
+        let frame = json!({"type": kind, "turn_id": turn_id, "payload": payload});
         let line = Line::text(self.clock.now_us(), By::Us, &frame);
         self.lines.push(line);
         let _ = self.socket.say(&frame.to_string()).await;

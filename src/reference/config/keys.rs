@@ -31,6 +31,8 @@ pub struct Config {
     pub dead_letters: DeadLetters,
     pub outbox: Outbox,
     pub memory: Memory,
+    pub stream: Stream,
+    pub backpressure: Backpressure,
     pub vision: Vision,
     pub slo: Slo,
     pub supervisor: Supervisor,
@@ -218,6 +220,24 @@ pub struct Memory {
     pub save_every: u64,
     /// Between two looks for memories that have no vector.
     pub repair_interval_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// How many turns of a session may wait, not counting the one in flight.
+    pub queue_depth: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backpressure {
+    /// How much may wait in all queues of a process together.
+    pub global_depth: usize,
+    /// Calls of the model backend at once.
+    pub model_width: usize,
+    /// Calls of the tool backend at once.
+    pub tool_width: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -462,6 +482,12 @@ impl Default for Config {
                 keep_delivered: 1000,
             },
             memory: Memory::default(),
+            stream: Stream { queue_depth: 10 },
+            backpressure: Backpressure {
+                global_depth: 1000,
+                model_width: 256,
+                tool_width: 256,
+            },
             vision: Vision { buffer_frames: 32 },
             slo: Slo::default(),
             supervisor: Supervisor::default(),

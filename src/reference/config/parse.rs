@@ -145,6 +145,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         let message = "limit, save_every and repair_interval_ms have to be positive";
         return Err(complaint("memory", message));
     }
+    queues(config)?;
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
     }
@@ -174,6 +175,20 @@ fn supervisor(config: &Config) -> Result<(), ConfigError> {
             let message = format!("{name:?} is no service");
             Err(complaint("supervisor.services", message))
         }
+        None => Ok(()),
+    }
+}
+
+fn queues(config: &Config) -> Result<(), ConfigError> {
+    let keys = &config.backpressure;
+    let counts = [
+        ("stream.queue_depth", config.stream.queue_depth),
+        ("backpressure.global_depth", keys.global_depth),
+        ("backpressure.model_width", keys.model_width),
+        ("backpressure.tool_width", keys.tool_width),
+    ];
+    match counts.iter().find(|(_, count)| *count == 0) {
+        Some((path, _)) => Err(complaint(*path, "has to be positive")),
         None => Ok(()),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 pub use permit::{Ask, DecisionRef, ISSUERS, IssuersWord, Permit, Ruling};
 
 use crate::reference::audit::Origin;
+use crate::reference::backpressure::Lane;
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done, Refused};
 use crate::reference::operations::{self, NewOperation, Operation, Resumer};
@@ -146,6 +147,11 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
     if let Some(reply) = earlier(&svc, &call, &operation_id, asked.as_ref().ok()).await {
         return reply;
     }
+    // Nothing is decided yet: who is shed may ask again.
+    let _permit = match svc.queue(Lane::Tool).called().await {
+        Ok(permit) => permit,
+        Err(shed) => return shed.refusal().reply(&call.correlation_id),
+    };
     let admitted = match asked {
         Ok(asked) => admit(&svc, &call, &operation_id, asked).await,
         Err(refusal) => Err(refusal.into()),

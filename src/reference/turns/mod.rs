@@ -107,7 +107,8 @@ struct Failure {
     message: String,
 }
 
-async fn turn(svc: Arc<Service>, call: Call) -> Reply {
+/// One turn, asked for by a request or by a frame.
+pub(in crate::reference) async fn turn(svc: Arc<Service>, call: Call) -> Reply {
     let (service, request) = (svc.clone(), call.clone());
     let begun = mutation::begin(&svc, &call, move |tx| {
         let config = service.config();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Failure, Turn};
+use crate::reference::backpressure::{Lane, Shed};
 use crate::reference::outbound::{Outbound, Sent};
 use crate::reference::service::Service;
 
@@ -26,6 +27,12 @@ pub(super) async fn ask(svc: &Service, turn: &Turn) -> Result<Value, Failure> {
             "input_text": detail.input_text,
         }),
         timeout: Duration::from_millis(config.backends.models.timeout_ms),
+    };
+    // Nobody would hear that a resumed turn is shed.
+    let _permit = if turn.resumed {
+        None
+    } else {
+        Some(svc.queue(Lane::Model).called().await.map_err(shed)?)
     };
     let answer = insist(svc, &outbound, turn.resumed).await;
     answer.map_err(|why| unavailable(format!("the model backend did not answer: {why}")))
@@ -51,6 +58,13 @@ pub(in crate::reference) async fn insist(
             return Err(why);
         }
         tokio::time::sleep(retry).await;
+    }
+}
+
+fn shed(shed: Shed) -> Failure {
+    Failure {
+        code: Shed::CODE,
+        message: shed.message(),
     }
 }
 
