@@ -122,6 +122,7 @@ pub const TASKS: &[(&str, Task)] = &[
     ("", |svc| Box::pin(audit::sign_periodically(svc))),
     ("api-gateway", |svc| Box::pin(config::follow::follow(svc))),
     ("api-gateway", |svc| Box::pin(outbox::run(svc))),
+    ("pipecat", |svc| Box::pin(voice::discover(svc))),
 ];
 
 #[cfg(test)]
