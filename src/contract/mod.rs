@@ -24,6 +24,7 @@ pub mod slo;
 pub mod supervision;
 pub mod trace;
 pub mod users;
+pub mod voice;
 
 pub use answers::{
     Action, Actor, Body, Decided, Execution, Fault, Pending, Refusal, SessionAnswer, ToolCall,

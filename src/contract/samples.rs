@@ -26,6 +26,7 @@ use super::slo::SloStatus;
 use super::supervision::{Graph, HealthAll, Maintenance, RestartAsked};
 use super::trace::Trace;
 use super::users::{KeyRotated, UserCreated, UserRevoked};
+use super::voice::VoiceBackends;
 
 fn samples() -> BTreeMap<String, Value> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/contract/samples");
@@ -87,6 +88,7 @@ fn read_by_name(name: &str, body: &Value) -> Result<(), String> {
         "chat" => whole::<Body<Chat>>(body),
         "select" => whole::<Body<Selected>>(body),
         "providers" => whole::<Body<Providers>>(body),
+        "voice-backends" => whole::<Body<VoiceBackends>>(body),
         "tool-run" => whole::<Body<HandedOn>>(body),
         "agent-act" => whole::<Body<Acted>>(body),
         "privacy-enable" | "privacy-disable" | "privacy-disable-all" => {

@@ -30,6 +30,15 @@ pub const VARIABLES: &[(&str, Lay)] = &[
         let origins: Vec<&str> = origins.filter(|origin| !origin.is_empty()).collect();
         config["cors"]["origins"] = json!(origins);
     }),
+    ("SONIA_ASR_PROVIDER", |config, name| {
+        config["voice"]["asr"]["environment"] = json!(name);
+    }),
+    ("SONIA_ASR_KEY", |config, key| {
+        config["voice"]["asr"]["key"] = json!(key);
+    }),
+    ("SONIA_TTS_PROVIDER", |config, name| {
+        config["voice"]["tts"]["environment"] = json!(name);
+    }),
 ];
 
 /// The overlay of this environment, under one that is there already.

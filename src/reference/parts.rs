@@ -32,6 +32,7 @@ use super::store::{CommitFirst, GroupEnd, Migrate, schema};
 use super::supervision;
 use super::time::{Clock, SystemClock, Timestamp};
 use super::verify::{Looks, Verify};
+use super::voice;
 use super::web::cors::{self, CorsRule};
 use super::web::tls::{self, LoadTls};
 use super::web::{Call, Reply, Row};
@@ -144,6 +145,8 @@ pub struct Parts {
     pub resumers: Vec<Resumer>,
     /// How services are supervised that run as processes of their own.
     pub supervision: supervision::Seams,
+    /// How pipecat hears and speaks.
+    pub voice: voice::Seams,
     /// What becomes of the listening line before it is printed.
     pub announce: Announce,
     /// What is done at the end of a stop by signal; nothing, unless somebody has something to do.
@@ -193,6 +196,7 @@ impl Default for Parts {
             routes: wiring::routes(),
             resumers: wiring::resumers(),
             supervision: supervision::Seams::default(),
+            voice: voice::Seams::default(),
             announce: Arc::new(|line| Box::pin(std::future::ready(line))),
             at_stop: Arc::new(|| Box::pin(std::future::ready(()))),
         }

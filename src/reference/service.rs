@@ -22,6 +22,7 @@ use super::slo::{self, Slo};
 use super::store::Store;
 use super::supervision::Supervision;
 use super::time::Timestamp;
+use super::voice;
 use super::web::Refusal;
 
 /// One service.
@@ -75,6 +76,8 @@ pub struct Shared {
     pub hosted: Vec<&'static str>,
     /// What was restored at start, in order.
     pub restored: OnceLock<Vec<Restored>>,
+    /// Which backends of speech are there.
+    pub voice: voice::Providers,
     broken: Mutex<BTreeMap<String, Break>>,
     slo: OnceLock<Slo>,
     supervision: OnceLock<Arc<Supervision>>,
@@ -128,6 +131,7 @@ impl Shared {
             hosted,
             latencies: Latencies::default(),
             restored: OnceLock::new(),
+            voice: voice::Providers::default(),
             broken: Mutex::default(),
             slo: OnceLock::new(),
             supervision: OnceLock::new(),

@@ -137,6 +137,7 @@ pub const TASKS: &[(&str, Task)] = &[
     ("api-gateway", |svc| Box::pin(config::follow::follow(svc))),
     ("api-gateway", |svc| Box::pin(outbox::run(svc))),
     ("memory-engine", |svc| Box::pin(memory::mend(svc))),
+    ("pipecat", |svc| Box::pin(voice::discover(svc))),
 ];
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub struct Config {
     pub stream: Stream,
     pub backpressure: Backpressure,
     pub vision: Vision,
+    pub voice: Voice,
     pub slo: Slo,
     pub supervisor: Supervisor,
     pub store: StoreKeys,
@@ -55,6 +56,14 @@ pub struct Backends {
     pub models: Models,
     pub embeddings: Embeddings,
     pub tools: ToolBackend,
+    pub asr: SpeechBackend,
+    pub tts: SpeechBackend,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpeechBackend {
+    pub url: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -246,6 +255,77 @@ pub struct Vision {
     pub buffer_frames: u64,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Voice {
+    pub asr: Asr,
+    pub tts: Tts,
+    pub vad: VadKeys,
+    /// The longest piece of audio that a client may send at once.
+    pub frame_bytes: usize,
+    /// The pieces of speech that it gets.
+    pub tts_frame_bytes: usize,
+    /// How long the gateway may take for a turn.
+    pub turn_timeout_ms: u64,
+    /// How long a backend may take to say that it is there.
+    pub probe_ms: u64,
+    /// Between two looks.
+    pub probe_interval_ms: u64,
+}
+
+/// What hears.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asr {
+    /// `http`, `keyed`, `builtin`, `none`, or anything, which is unavailable then; without one it
+    /// is the environment's.
+    pub provider: Option<String>,
+    /// What the environment says; without it the provider is found.
+    pub environment: Option<String>,
+    /// Holds the key, relative to the config file's folder.
+    pub key_file: Option<String>,
+    /// The key itself.
+    pub key: Option<Secret>,
+    /// For each piece of an utterance.
+    pub timeout_ms: u64,
+}
+
+/// What speaks; its keys are as those of [`Asr`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tts {
+    pub provider: Option<String>,
+    pub environment: Option<String>,
+    /// For the first piece of speech, and for each after it.
+    pub timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VadKeys {
+    /// The root of the mean square of 20 ms from which on they are speech.
+    pub threshold: u64,
+    /// So much silence ends an utterance.
+    pub silence_ms: u64,
+}
+
+/// What is read and never written.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("<redacted>")
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
 /// The only key that is read again while running.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -403,6 +483,12 @@ impl Default for Backends {
                 timeout_ms: 30_000,
                 honours_keys: true,
             },
+            asr: SpeechBackend {
+                url: "http://127.0.0.1:7130".to_owned(),
+            },
+            tts: SpeechBackend {
+                url: "http://127.0.0.1:7140".to_owned(),
+            },
         }
     }
 }
@@ -489,6 +575,7 @@ impl Default for Config {
                 tool_width: 256,
             },
             vision: Vision { buffer_frames: 32 },
+            voice: Voice::default(),
             slo: Slo::default(),
             supervisor: Supervisor::default(),
             store: StoreKeys {
@@ -502,6 +589,34 @@ impl Default for Config {
                 input_chars: 32_768,
                 frame_bytes: 1_048_576,
             },
+        }
+    }
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self {
+            asr: Asr {
+                provider: None,
+                environment: None,
+                key_file: None,
+                key: None,
+                timeout_ms: 5000,
+            },
+            tts: Tts {
+                provider: None,
+                environment: None,
+                timeout_ms: 5000,
+            },
+            vad: VadKeys {
+                threshold: 500,
+                silence_ms: 500,
+            },
+            frame_bytes: 65_536,
+            tts_frame_bytes: 640,
+            turn_timeout_ms: 35_000,
+            probe_ms: 1000,
+            probe_interval_ms: 5000,
         }
     }
 }

@@ -149,8 +149,32 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.limits.page_size == 0 {
         return Err(complaint("limits.page_size", "has to be positive"));
     }
+    voice(config)?;
     supervisor(config)?;
     slo(config)
+}
+
+fn voice(config: &Config) -> Result<(), ConfigError> {
+    let keys = &config.voice;
+    let positive = [
+        ("asr.timeout_ms", keys.asr.timeout_ms),
+        ("tts.timeout_ms", keys.tts.timeout_ms),
+        ("vad.threshold", keys.vad.threshold),
+        ("vad.silence_ms", keys.vad.silence_ms),
+        ("frame_bytes", keys.frame_bytes as u64),
+        ("tts_frame_bytes", keys.tts_frame_bytes as u64),
+        ("turn_timeout_ms", keys.turn_timeout_ms),
+        ("probe_ms", keys.probe_ms),
+        ("probe_interval_ms", keys.probe_interval_ms),
+    ];
+    if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        return Err(complaint(format!("voice.{key}"), "has to be positive"));
+    }
+    // A frame is whole samples.
+    if keys.tts_frame_bytes % 2 == 1 {
+        return Err(complaint("voice.tts_frame_bytes", "has to be even"));
+    }
+    Ok(())
 }
 
 fn supervisor(config: &Config) -> Result<(), ConfigError> {
