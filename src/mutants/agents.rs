@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::Mutant;
+use super::{May, Mutant};
 use crate::reference::execution::Execution;
 use crate::reference::ids;
 use crate::reference::orchestrator::{
@@ -32,7 +32,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "orchestrator-private-memory",
         must: &["memory-proxy-canonical"],
-        may: &[],
+        may: &[May {
+            gate: "chaos-partial",
+            reason: "an act is told as done while the memory engine is down",
+        }],
         apply: |levers| {
             levers.part(|parts| parts.agent_memory = Arc::new(OwnNotes::default()));
         },
@@ -40,7 +43,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "orchestrator-swallows-memory-error",
         must: &["memory-proxy-canonical"],
-        may: &[],
+        may: &[May {
+            gate: "chaos-partial",
+            reason: "an act is told as done while the memory engine is down",
+        }],
         apply: |levers| levers.part(|parts| parts.agent_memory = Arc::new(NeverMind)),
     },
 ];

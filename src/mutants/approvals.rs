@@ -63,6 +63,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "actor-attribution",
                 reason: "a lost decision that is told 200 should have an entry of its own as a won one",
             },
+            May {
+                gate: "memory-risk-tier",
+                reason: "a proposal that is decided twice is told 200 the second time",
+            },
         ],
         apply: |levers| levers.wire(Arc::new(LoserGets200)),
     },

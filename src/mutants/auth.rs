@@ -36,7 +36,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "auth-skips-one-route",
         must: &["auth-coverage"],
         may: &[],
-        apply: |levers| door(levers, Exempt(|knock| knock.path.starts_with("/recall/"))),
+        apply: |levers| {
+            door(
+                levers,
+                Exempt(|knock| knock.method == "GET" && knock.path.starts_with("/recall/")),
+            )
+        },
     },
     Mutant {
         name: "auth-skips-websocket",

@@ -156,21 +156,22 @@ impl Taking {
             let turns = self.turns(AT_ONCE, seen.turns.len()).await;
             seen.turns.extend(turns);
             one.restore().await;
-            if !self.used_again(&one.name, seen).await {
+            if !self.used_again(seen).await {
                 return gone;
             }
         }
         flaps
     }
 
-    /// Takes turns until the dependency is of use again; whether it is in time.
-    async fn used_again(&self, name: &str, seen: &mut Evidence) -> bool {
+    /// Takes turns until every dependency is of use again, those too that a busy machine was late
+    /// to answer for; whether it is in time.
+    async fn used_again(&self, seen: &mut Evidence) -> bool {
         let end = tokio::time::Instant::now() + RECOVERY_BOUND;
         let mut pace = tokio::time::interval(Duration::from_millis(OPEN_MS));
         loop {
             pace.tick().await;
             let breakers = self.breakers().await;
-            let closed = |one: &Breaker| one.dependency != name || one.state == "closed";
+            let closed = |one: &Breaker| one.state == "closed";
             if breakers.iter().all(closed) && !breakers.is_empty() {
                 return true;
             }

@@ -14,7 +14,7 @@ use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::stack::{BOUND, EVA, Stack, Standing, WITH_ORCHESTRATOR};
+use super::stack::{BOUND, EVA, ORCHESTRATOR, Stack, Standing, WITH_ORCHESTRATOR};
 use crate::base::json::merge;
 use crate::checks::{Cx, Judgement, Sent, Undecided};
 use crate::contract::routes;
@@ -184,9 +184,10 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let mut stack = Stack::start(cx, patch, &[WITH_ORCHESTRATOR]).await?;
     let ephemeral = stack.instance.setup().config.clone();
     let mut rng = cx.seed.child("exchanged").rng();
+    // Only what the target cannot do without ends it when somebody else has its port.
     let others: Vec<_> = routes::services()
         .into_iter()
-        .filter(|name| *name != EVA)
+        .filter(|name| *name != EVA && *name != ORCHESTRATOR)
         .collect();
     let two: Vec<_> = others.sample(&mut rng, 2).copied().collect();
     for _ in 0..TRIES {

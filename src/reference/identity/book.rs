@@ -1,8 +1,11 @@
-//! The SQLite file with users and the hashes of their keys. It is opened anew for each look, and a
+//! The SQLite file with users and the hashes of their keys. A look is at the file that is there
+//! now: a connection is kept for the next one as long as its file is, and nothing that it read. A
 //! change is one transaction that remembers which operation made it: done again, it is not done
 //! twice.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{
@@ -40,11 +43,21 @@ CREATE TABLE changes (
 ",
 ];
 
+/// Connections that are kept for the next look; more may be open while many look at once.
+const KEPT: usize = 4;
+
 /// Where the file is, and how long somebody else's lock on it is waited for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Book {
-    pub(super) path: PathBuf,
-    pub(super) patience: Duration,
+    path: PathBuf,
+    patience: Duration,
+    idle: Arc<Mutex<Vec<Reader>>>,
+}
+
+/// An open file: device and inode tell whether it is still the one at its path.
+struct Reader {
+    file: (u64, u64),
+    conn: Connection,
 }
 
 /// What may be done to users. All of it is decided before: doing it again does the same.
@@ -76,6 +89,15 @@ pub(super) struct Key {
 }
 
 impl Book {
+    /// Opens nothing yet.
+    pub(super) fn new(path: PathBuf, patience: Duration) -> Self {
+        Self {
+            path,
+            patience,
+            idle: Arc::default(),
+        }
+    }
+
     /// Makes the file with these people in it, unless it is there; brings it to the newest number.
     pub(super) fn import(&self, operators: &[Imported], now: Timestamp) -> rusqlite::Result<()> {
         let mut conn = Connection::open(&self.path)?;
@@ -100,41 +122,69 @@ impl Book {
         tx.commit()
     }
 
-    fn read(&self) -> rusqlite::Result<Connection> {
+    /// Looks at the file that is there now. What went wrong keeps no connection.
+    fn read<T>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let there = std::fs::metadata(&self.path).map(|file| (file.dev(), file.ino()));
+        let kept = self.idle().pop();
+        let reader = match (kept, there) {
+            (Some(kept), Ok(there)) if kept.file == there => kept,
+            // A file that is not there is refused by SQLite, in its words.
+            (_, there) => Reader {
+                file: there.unwrap_or_default(),
+                conn: self.open()?,
+            },
+        };
+        let seen = look(&reader.conn)?;
+        let mut idle = self.idle();
+        if idle.len() < KEPT {
+            idle.push(reader);
+        }
+        Ok(seen)
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(&self.path, flags)?;
         conn.busy_timeout(self.patience)?;
         Ok(conn)
     }
 
+    fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whose key this is. Looks at every key, each in constant time, so that time tells nothing
     /// about near misses.
     pub(super) fn find(&self, hash: &str, now_us: i64) -> rusqlite::Result<Option<Actor>> {
-        let conn = self.read()?;
-        let mut statement = conn.prepare(
-            "SELECT keys.key_sha256, users.actor_id, users.role FROM keys \
-             JOIN users ON users.actor_id = keys.actor_id \
-             WHERE users.revoked_at_us IS NULL \
-             AND (keys.expires_at_us IS NULL OR keys.expires_at_us > ?1)",
-        )?;
-        let mut rows = statement.query([now_us])?;
-        let mut found = None;
-        while let Some(row) = rows.next()? {
-            let stored: String = row.get(0)?;
-            if super::equal(&stored, hash) {
-                found = Some(Actor {
-                    id: row.get(1)?,
-                    role: row.get(2)?,
-                    via: None,
-                });
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(
+                "SELECT keys.key_sha256, users.actor_id, users.role FROM keys \
+                 JOIN users ON users.actor_id = keys.actor_id \
+                 WHERE users.revoked_at_us IS NULL \
+                 AND (keys.expires_at_us IS NULL OR keys.expires_at_us > ?1)",
+            )?;
+            let mut rows = statement.query([now_us])?;
+            let mut found = None;
+            while let Some(row) = rows.next()? {
+                let stored: String = row.get(0)?;
+                if super::equal(&stored, hash) {
+                    found = Some(Actor {
+                        id: row.get(1)?,
+                        role: row.get(2)?,
+                        via: None,
+                    });
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// Whether there is such a user, and not revoked.
     pub(super) fn has(&self, actor_id: &str) -> rusqlite::Result<bool> {
-        is_active(&self.read()?, actor_id)
+        self.read(|conn| is_active(conn, actor_id))
     }
 
     /// Makes a change, once for each operation; false when its user is not there (any more).
@@ -213,7 +263,7 @@ fn make(tx: &Transaction<'_>, change: &Change, now_us: i64) -> rusqlite::Result<
 }
 
 fn is_active(conn: &Connection, actor_id: &str) -> rusqlite::Result<bool> {
-    conn.prepare("SELECT 1 FROM users WHERE actor_id = ?1 AND revoked_at_us IS NULL")?
+    conn.prepare_cached("SELECT 1 FROM users WHERE actor_id = ?1 AND revoked_at_us IS NULL")?
         .exists([actor_id])
 }
 
@@ -238,10 +288,7 @@ mod tests {
 
     fn book() -> (tempfile::TempDir, Book) {
         let dir = tempfile::tempdir().unwrap();
-        let book = Book {
-            path: dir.path().join("identity.db"),
-            patience: Duration::from_millis(100),
-        };
+        let book = Book::new(dir.path().join("identity.db"), Duration::from_millis(100));
         let first = Imported {
             actor_id: "op-1".to_owned(),
             role: "operator".to_owned(),
@@ -316,5 +363,31 @@ mod tests {
             actor_id: "op-1".to_owned(),
         };
         assert!(book.change("op_1", &revoke, 10).unwrap());
+    }
+
+    #[test]
+    fn a_look_is_at_the_file_that_is_there_now() {
+        let (dir, book) = book();
+        assert_eq!(who(&book, "a", 5).as_deref(), Some("op-1"));
+        let aside = dir.path().join("aside.db");
+        std::fs::rename(&book.path, &aside).unwrap();
+        assert!(book.find(&"a".repeat(64), 5).is_err(), "there is no file");
+        book.import(&[], Timestamp(1)).unwrap();
+        assert_eq!(who(&book, "a", 5), None, "another file, with nobody in it");
+        std::fs::rename(&aside, &book.path).unwrap();
+        assert_eq!(who(&book, "a", 5).as_deref(), Some("op-1"));
+        std::fs::write(&book.path, [0xa5; 8192]).unwrap();
+        assert!(book.find(&"a".repeat(64), 5).is_err(), "no database");
+    }
+
+    #[test]
+    fn what_somebody_else_changed_is_seen_by_the_next_look() {
+        let (_dir, book) = book();
+        assert_eq!(who(&book, "a", 5).as_deref(), Some("op-1"));
+        let other = Connection::open(&book.path).unwrap();
+        other
+            .execute("UPDATE users SET revoked_at_us = 1", [])
+            .unwrap();
+        assert_eq!(who(&book, "a", 5), None);
     }
 }

@@ -100,7 +100,7 @@ impl Identity {
         let (path, service_token) = (db.to_owned(), service_token.to_owned());
         Self {
             mode: Mode::Keys(Keys {
-                book: Book { path, patience },
+                book: Book::new(path, patience),
                 service_token,
                 secret,
             }),
@@ -113,10 +113,7 @@ impl Identity {
     /// A missing, empty or malformed key file; a database that stays locked past the deadline.
     pub fn load(source: &Source, now: Timestamp) -> Result<Self, IdentityError> {
         let keys = material::read(&source.key_file)?;
-        let book = Book {
-            path: source.db.clone(),
-            patience: source.patience,
-        };
+        let book = Book::new(source.db.clone(), source.patience);
         let until = Instant::now() + source.start_deadline;
         loop {
             match book.import(&keys.operators, now) {
