@@ -49,7 +49,7 @@ const JUDGES: &[&str] = &[
 ];
 
 /// Ends the process itself when its parent is gone: nobody is left to return an error to.
-const ENDS_WITH_ITS_PARENT: &str = "src/reference/host.rs";
+const ENDS_WITH_ITS_PARENT: &str = "src/reference/host/parent.rs";
 
 /// Starts the services that it supervises, as processes of the program that it is told.
 const STARTS_SERVICES: &str = "src/reference/supervision/spawn.rs";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answers::{Execution, ToolError};
+use super::decisions::{Execution, ToolError};
 
 /// `GET /v3/dead-letters`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod consent;
 pub mod dead_letters;
+pub mod decisions;
 pub mod defaults;
 pub mod effects;
 pub mod events;
@@ -26,13 +27,11 @@ pub mod trace;
 pub mod users;
 pub mod voice;
 
-pub use answers::{
-    Action, Actor, Body, Decided, Execution, Fault, Pending, Refusal, SessionAnswer, ToolCall,
-    TurnAnswer,
-};
+pub use answers::{Body, Fault, Refusal, SessionAnswer, ToolCall, TurnAnswer};
 pub use audit::{AuditEntry, Export, Flaw, Proof, verify_entries, verify_export};
 pub use checkpoint::{Checkpoint, Consistency, Signed};
 pub use dead_letters::{DeadLetter, DeadLetters, Rehearsed, Replayed};
+pub use decisions::{Action, Actor, Decided, Execution, Pending};
 pub use effects::{Effect, effects};
 pub use events::Event;
 pub use routes::{Route, routes};

@@ -9,16 +9,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::{
-    Acted, ActionAnswer, Actions, ApiDocument, Approvals, Body, Chat, Current, Decided, Executed,
-    Frame, GateDecision, HandedOn, Health, Memory, PendingList, Providers, Refusal, Reissued,
-    Selected, SessionAnswer, SessionClosed, Status, Stored, Task, TaskDeleted, Tasks, TurnAnswer,
-    Version, Winner,
+    Acted, ApiDocument, Body, Chat, Current, Executed, Frame, HandedOn, Health, Memory, Providers,
+    Refusal, Selected, SessionAnswer, SessionClosed, Status, Stored, Task, TaskDeleted, Tasks,
+    TurnAnswer, Version,
 };
 use super::audit::Export;
 use super::breakers::Breakers;
 use super::checkpoint::{Consistency, Signed};
 use super::consent::{Consent, Consented, Observation, Privacy, Scene, Switched};
 use super::dead_letters::{DeadLetters, Rehearsed, Replayed};
+use super::decisions::{
+    ActionAnswer, Actions, Approvals, Decided, GateDecision, PendingList, Reissued, Winner,
+};
 use super::events::{ClosedWindow, Event, Events};
 use super::load::Latencies;
 use super::recall::{Forgotten, IndexAnswer, Proposal, Proposals, SearchAnswer};

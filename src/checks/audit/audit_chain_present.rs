@@ -271,7 +271,7 @@ async fn look(cx: &Cx, desk: &Desk, seen: &mut Evidence) {
     let approvals = desk
         .send(Credential::Operator(1), Ask::get("eva-os", "/approvals"))
         .await;
-    match contract::read::<contract::answers::Approvals>(&approvals.answer) {
+    match contract::read::<contract::decisions::Approvals>(&approvals.answer) {
         Ok(list) => {
             seen.pending = Some(
                 list.approvals
