@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::audit::{Link, Origin};
+use super::mutation::Begun;
 use super::service::Service;
 use super::store::{StoreError, Tx};
 
@@ -71,6 +73,51 @@ pub struct Operation {
     pub answer: Option<(u16, String)>,
     /// Microseconds since 1970.
     pub created_at_us: i64,
+}
+
+/// An operation that is being carried out, for the first time or again.
+pub struct Underway<D> {
+    /// Its id.
+    pub operation_id: String,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// The committed entry that precedes its first call.
+    pub causal_parent: String,
+    /// What carrying it out needs.
+    pub detail: D,
+    /// Whether it was interrupted before.
+    pub resumed: bool,
+}
+
+impl<D: DeserializeOwned> Underway<D> {
+    /// One that was just decided.
+    pub fn begun(begun: Begun<D>, origin: Origin) -> Self {
+        Self {
+            operation_id: begun.operation_id,
+            origin,
+            causal_parent: begun.link.to_string(),
+            detail: begun.value,
+            resumed: false,
+        }
+    }
+
+    /// One that was interrupted. A detail that cannot be read is left as it is, and logged.
+    pub fn resumed(operation: Operation) -> Option<Self> {
+        match serde_json::from_value(operation.detail) {
+            Err(error) => {
+                let (id, kind) = (operation.id, operation.kind);
+                tracing::error!(operation_id = id, kind, %error, "an operation cannot be resumed");
+                None
+            }
+            Ok(detail) => Some(Self {
+                operation_id: operation.id,
+                origin: operation.origin,
+                causal_parent: operation.link.unwrap_or_default(),
+                detail,
+                resumed: true,
+            }),
+        }
+    }
 }
 
 /// Carries a pending operation out again, to its `finish`.

@@ -133,33 +133,18 @@ pub fn step(state: &State, input: &Input, now_ms: u64, rule: &Rule) -> Next {
 }
 
 fn ask(state: &State, now_ms: u64, rule: &Rule) -> (State, bool) {
-    match state.phase {
-        Phase::Closed => (state.clone(), true),
-        Phase::Open if now_ms.saturating_sub(state.since_ms) < rule.open_ms => {
-            (state.clone(), false)
-        }
-        Phase::Open => {
-            let trying = true;
-            let half_open = state.to(Phase::HalfOpen, now_ms);
-            (
-                State {
-                    trying,
-                    ..half_open
-                },
-                true,
-            )
-        }
-        Phase::HalfOpen => {
-            let trying = true;
-            (
-                State {
-                    trying,
-                    ..state.clone()
-                },
-                !state.trying,
-            )
-        }
-    }
+    let waits = now_ms.saturating_sub(state.since_ms) < rule.open_ms;
+    let (half_open, admitted) = match state.phase {
+        Phase::Closed => return (state.clone(), true),
+        Phase::Open if waits => return (state.clone(), false),
+        Phase::Open => (state.to(Phase::HalfOpen, now_ms), true),
+        Phase::HalfOpen => (state.clone(), !state.trying),
+    };
+    let trying = State {
+        trying: true,
+        ..half_open
+    };
+    (trying, admitted)
 }
 
 fn over(state: &State, went: &Went, now_ms: u64, rule: &Rule) -> State {

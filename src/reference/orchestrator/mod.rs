@@ -20,7 +20,7 @@ pub use reach::{AgentMemory, AgentTools, AtMemoryEngine, ByOpenclaw, Goal};
 use crate::reference::audit::Origin;
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done};
-use crate::reference::operations::{NewOperation, Operation, Resumer};
+use crate::reference::operations::{NewOperation, Operation, Resumer, Underway};
 use crate::reference::outbound::{OnBehalfOf, Outbound, Sent};
 use crate::reference::service::Service;
 use crate::reference::web::{Call, Field, Longest, Reply, Row, Shape, handler};
@@ -74,14 +74,7 @@ struct Detail {
 }
 
 /// An act under way.
-struct Act {
-    operation_id: String,
-    origin: Origin,
-    /// The committed entry that precedes the first call.
-    causal_parent: String,
-    detail: Detail,
-    resumed: bool,
-}
+type Act = Underway<Detail>;
 
 /// Why an act ends without an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,32 +121,13 @@ async fn act(svc: Arc<Service>, call: Call) -> Reply {
     });
     match begun.await {
         Err(reply) => reply,
-        Ok(begun) => {
-            let act = Act {
-                operation_id: begun.operation_id,
-                origin: call.origin(),
-                causal_parent: begun.link.to_string(),
-                detail: begun.value,
-                resumed: false,
-            };
-            run(svc, act).await
-        }
+        Ok(begun) => run(svc, Underway::begun(begun, call.origin())).await,
     }
 }
 
 async fn resume(svc: Arc<Service>, operation: Operation) {
-    match serde_json::from_value(operation.detail) {
-        Err(error) => tracing::error!(operation_id = operation.id, %error, "not an act"),
-        Ok(detail) => {
-            let act = Act {
-                operation_id: operation.id,
-                origin: operation.origin,
-                causal_parent: operation.link.unwrap_or_default(),
-                detail,
-                resumed: true,
-            };
-            run(svc, act).await;
-        }
+    if let Some(act) = Underway::resumed(operation) {
+        run(svc, act).await;
     }
 }
 

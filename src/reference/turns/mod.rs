@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::reference::audit::Origin;
 use crate::reference::dead_letters::{self, Failed, Source};
 use crate::reference::ids;
 use crate::reference::mutation::{self, Done};
-use crate::reference::operations::{NewOperation, Operation, Resumer};
+use crate::reference::operations::{NewOperation, Operation, Resumer, Underway};
 use crate::reference::outbox::{self, Verdict, Write};
 use crate::reference::service::Service;
 use crate::reference::sessions;
@@ -92,14 +91,7 @@ struct Detail {
 }
 
 /// A turn under way.
-struct Turn {
-    operation_id: String,
-    origin: Origin,
-    /// The committed entry that precedes the model call.
-    causal_parent: String,
-    detail: Detail,
-    resumed: bool,
-}
+type Turn = Underway<Detail>;
 
 /// Why a turn ends without an answer: a code and a sentence.
 struct Failure {
@@ -147,32 +139,13 @@ pub(in crate::reference) async fn turn(svc: Arc<Service>, call: Call) -> Reply {
     });
     match begun.await {
         Err(reply) => reply,
-        Ok(begun) => {
-            let turn = Turn {
-                operation_id: begun.operation_id,
-                origin: call.origin(),
-                causal_parent: begun.link.to_string(),
-                detail: begun.value,
-                resumed: false,
-            };
-            run(svc, turn).await
-        }
+        Ok(begun) => run(svc, Underway::begun(begun, call.origin())).await,
     }
 }
 
 async fn resume(svc: Arc<Service>, operation: Operation) {
-    match serde_json::from_value(operation.detail) {
-        Err(error) => tracing::error!(operation_id = operation.id, %error, "not a turn"),
-        Ok(detail) => {
-            let turn = Turn {
-                operation_id: operation.id,
-                origin: operation.origin,
-                causal_parent: operation.link.unwrap_or_default(),
-                detail,
-                resumed: true,
-            };
-            run(svc, turn).await;
-        }
+    if let Some(turn) = Underway::resumed(operation) {
+        run(svc, turn).await;
     }
 }
 
