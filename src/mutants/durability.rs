@@ -1,7 +1,7 @@
 //! Defects of what comes back after a crash.
 
 use super::levers::Levers;
-use super::restart::tell_first;
+use super::restart::{ACKNOWLEDGED_TOO_EARLY, tell_first};
 use super::{May, Mutant};
 
 /// Whoever compares all state before and after a KILL sees these too.
@@ -9,42 +9,6 @@ const ALL_STATE: &[May] = &[May {
     gate: "restart-ordering-strict",
     reason: "the restored state is not the state before the KILL",
 }];
-
-/// Whoever looks for an effect as soon as it is acknowledged, or over a KILL, sees that it is not there.
-const ACKNOWLEDGED_TOO_EARLY: &[May] = &[
-    May {
-        gate: "restart-ordering-strict",
-        reason: "the restored state is not what was acknowledged",
-    },
-    May {
-        gate: "audit-chain-present",
-        reason: "an acknowledged write has no entry while it is not committed",
-    },
-    May {
-        gate: "idempotency-key-support",
-        reason: "an acknowledged write has no effect while it is not committed",
-    },
-    May {
-        gate: "bundle-manifest-signed",
-        reason: "an acknowledged write has no entry in a bundle while it is not committed",
-    },
-    May {
-        gate: "file-exists",
-        reason: "an acknowledged memory is not there while it is not committed",
-    },
-    May {
-        gate: "memory-proxy-canonical",
-        reason: "an acknowledged memory is not there while it is not committed",
-    },
-    May {
-        gate: "auth-required-mutating",
-        reason: "an acknowledged write has no effect while it is not committed",
-    },
-    May {
-        gate: "role-enforcement",
-        reason: "an acknowledged write has no effect while it is not committed",
-    },
-];
 
 /// Whoever replays a call whose decision was restored sees this one too.
 const DECISIONS_OVER_A_KILL: &[May] = &[

@@ -10,45 +10,84 @@ use crate::reference::store::{CommitFirst, GroupEnd, StoreError};
 /// How long what was acknowledged is not on disk.
 const LAG: Duration = Duration::from_millis(40);
 
+/// Whoever looks for an effect as soon as it is acknowledged, or over a KILL, sees that it is not there.
+pub(super) const ACKNOWLEDGED_TOO_EARLY: &[May] = &[
+    May {
+        gate: "wal-mode",
+        reason: "an acknowledged write is lost by a KILL while it is not committed",
+    },
+    May {
+        gate: "restart-ordering-strict",
+        reason: "the restored state is not what was acknowledged",
+    },
+    May {
+        gate: "audit-chain-present",
+        reason: "an acknowledged write has no entry while it is not committed",
+    },
+    May {
+        gate: "audit-export-endpoint",
+        reason: "an acknowledged write has no entry while it is not committed",
+    },
+    May {
+        gate: "chain-tamper-detection",
+        reason: "an acknowledged write has no entry while it is not committed",
+    },
+    May {
+        gate: "bundle-manifest-signed",
+        reason: "an acknowledged write has no entry in a bundle while it is not committed",
+    },
+    May {
+        gate: "service-token",
+        reason: "an acknowledged write has no entry while it is not committed",
+    },
+    May {
+        gate: "idempotency-key-support",
+        reason: "an acknowledged write has no effect while it is not committed",
+    },
+    May {
+        gate: "auth-required-mutating",
+        reason: "an acknowledged write has no effect while it is not committed",
+    },
+    May {
+        gate: "role-enforcement",
+        reason: "an acknowledged write has no effect while it is not committed",
+    },
+    May {
+        gate: "file-exists",
+        reason: "an acknowledged memory is not there while it is not committed",
+    },
+    May {
+        gate: "memory-proxy-canonical",
+        reason: "an acknowledged memory is not there while it is not committed",
+    },
+    May {
+        gate: "memory-risk-tier",
+        reason: "an acknowledged memory is not there while it is not committed",
+    },
+    May {
+        gate: "memory-lifespan",
+        reason: "an acknowledged memory is not in the index while it is not committed",
+    },
+    May {
+        gate: "hnsw-wired",
+        reason: "an acknowledged memory is not found while it is not committed",
+    },
+    May {
+        gate: "index-manifest",
+        reason: "an acknowledged memory is not in the index while it is not committed",
+    },
+    May {
+        gate: "token-budget",
+        reason: "an acknowledged memory is not found while it is not committed",
+    },
+];
+
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "restart-acks-before-durable",
         must: &["restart-ordering-strict"],
-        may: &[
-            May {
-                gate: "audit-chain-present",
-                reason: "an acknowledged write has no entry while it is not committed",
-            },
-            May {
-                gate: "idempotency-key-support",
-                reason: "an acknowledged write has no effect while it is not committed",
-            },
-            May {
-                gate: "bundle-manifest-signed",
-                reason: "an acknowledged write has no entry in a bundle while it is not committed",
-            },
-            May {
-                gate: "wal-mode",
-                reason: "an acknowledged write is lost by a KILL while it is not committed",
-            },
-            May {
-                gate: "file-exists",
-                reason: "an acknowledged memory is not there while it is not committed",
-            },
-            May {
-                gate: "memory-proxy-canonical",
-                reason: "an acknowledged memory is not there while it is not committed",
-            },
-            May {
-                gate: "auth-required-mutating",
-                reason: "an acknowledged write has no effect while it is not committed",
-            },
-            May {
-                gate: "role-enforcement",
-                reason: "an acknowledged write has no effect while it is not committed",
-            },
-        ],
+        may: ACKNOWLEDGED_TOO_EARLY,
         apply: tell_first,
     },
     Mutant {
