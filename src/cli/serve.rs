@@ -181,18 +181,22 @@ fn frozen(data: &Path, services: &[String]) -> Result<Parts, Stop> {
         )
     })?;
     let kept: Arc<dyn wire::Rewrite> = Arc::new(kept);
+    let taken = Arc::new(wire::Taken::default());
+    let ports = Arc::clone(&taken);
     let announce = move |line| -> futures_util::future::BoxFuture<'static, Value> {
-        let kept = Arc::clone(&kept);
+        let (kept, taken) = (Arc::clone(&kept), Arc::clone(&ports));
         Box::pin(async move {
             // Without its proxies it would be the reference, and pass.
-            wire::front(line, kept)
+            wire::front(line, kept, &taken)
                 .await
                 .expect("a frozen target has ports for its proxies")
         })
     };
+    let parts = Parts::default();
     Ok(Parts {
+        bind: wire::behind(Arc::clone(&parts.bind), taken),
         announce: Arc::new(announce),
-        ..Parts::default()
+        ..parts
     })
 }
 
@@ -209,7 +213,7 @@ async fn null(name: &str, data: &Path, with_parent: bool) -> Result<Exit, Stop> 
             false => std::future::pending().await,
         }
     };
-    let line = wire::front(nulls::listening(data), rewrite).await;
+    let line = wire::front(nulls::listening(data), rewrite, &wire::Taken::default()).await;
     say(&line.map_err(|error| ports(&error))?);
     say(&json!({"event": "ready"}));
     tokio::select! {

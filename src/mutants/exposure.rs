@@ -55,7 +55,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
                     }
                     settings
                 });
-                parts.bind = |address| Box::pin(async move { shared(&address) });
+                parts.bind = Arc::new(|address| Box::pin(async move { shared(&address) }));
             });
         },
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::wire::{self, Rewrite};
+use super::wire::{self, Rewrite, Taken};
 use crate::base::json;
 use crate::reference::Parts;
 use crate::reference::web::{Handler, Row};
@@ -87,18 +87,19 @@ impl Levers {
     /// Puts a rewriting proxy before every service.
     pub fn wire(&mut self, rewrite: Arc<dyn Rewrite>) {
         self.pull("wire");
+        let taken = Arc::new(Taken::default());
+        self.parts.bind = wire::behind(Arc::clone(&self.parts.bind), Arc::clone(&taken));
         let before = Arc::clone(&self.parts.announce);
         self.parts.announce = Arc::new(move |line| {
             let (line, rewrite) = (before(line), Arc::clone(&rewrite));
+            let taken = Arc::clone(&taken);
             Box::pin(async move {
                 let line = line.await;
-                // What is encrypted cannot be rewritten.
-                if wire::is_secure(&line) {
-                    return line;
-                }
-                wire::front(line, rewrite)
-                    .await
-                    .expect("a wire proxy binds where the service does")
+                let fronted = match wire::is_secure(&line) {
+                    true => wire::carried(line, &taken),
+                    false => wire::front(line, rewrite, &taken).await,
+                };
+                fronted.expect("a wire proxy binds where the service does")
             })
         });
     }

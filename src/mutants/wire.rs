@@ -4,8 +4,9 @@
 //! small, and so is what it says. A path passes as it was sent, untidied, and so does what is said
 //! on a WebSocket.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use axum::body::Body;
@@ -19,8 +20,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde_json::Value;
-use tokio::net::TcpListener;
+use serde_json::{Map, Value};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::reference::parts::Bind;
 
 /// The largest body that is passed on, in bytes; a larger one is answered 413.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -102,31 +105,80 @@ struct Front {
     rewrite: Arc<dyn Rewrite>,
 }
 
+/// The configured ports, which are the proxies': each by the address of the service behind it.
+#[derive(Default)]
+pub struct Taken(Mutex<BTreeMap<SocketAddr, TcpListener>>);
+
+impl Taken {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, TcpListener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a configured port for the proxy, and another one of the same host for the service. Of two
+/// ports that the kernel may choose, neither is configured: the service is given the first.
+#[must_use]
+pub fn behind(bind: Bind, taken: Arc<Taken>) -> Bind {
+    Arc::new(move |address| {
+        let is_configured = !address.ends_with(":0");
+        let (bound, taken) = (bind(address), Arc::clone(&taken));
+        Box::pin(async move {
+            let bound = bound.await?;
+            if !is_configured {
+                return Ok(bound);
+            }
+            let service = TcpListener::bind((bound.local_addr()?.ip(), 0)).await?;
+            taken.all().insert(service.local_addr()?, bound);
+            Ok(service)
+        })
+    })
+}
+
 /// Puts a proxy before every service of a listening line and gives back the line with the
 /// proxies' addresses in it.
 ///
 /// # Errors
 /// When the line names no services or a port cannot be bound.
-pub async fn front(mut listening: Value, rewrite: Arc<dyn Rewrite>) -> Result<Value> {
+pub async fn front(
+    mut listening: Value,
+    rewrite: Arc<dyn Rewrite>,
+    taken: &Taken,
+) -> Result<Value> {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let services = listening
-        .get_mut("services")
-        .and_then(Value::as_object_mut)
-        .context("the listening line names no services")?;
-    for (name, url) in services.iter_mut() {
-        let upstream = url
-            .as_str()
-            .context("a service's address is not a string")?
-            .trim_end_matches('/');
+    for (name, url) in services(&mut listening)? {
+        let (upstream, address) = address(url)?;
         let front = Front {
             service: name.as_str().into(),
             upstream: upstream.into(),
             client: client.clone(),
             rewrite: Arc::clone(&rewrite),
         };
-        let listener = TcpListener::bind((host(upstream), 0)).await;
-        let listener = listener.context("bind a wire proxy")?;
-        *url = Value::String(format!("http://{}", listen(front, listener)?));
+        let configured = taken.all().remove(&address);
+        let listener = match configured {
+            Some(listener) => listener,
+            None => TcpListener::bind((address.ip(), 0))
+                .await
+                .context("bind a wire proxy")?,
+        };
+        let at = listener.local_addr()?;
+        listen(front, listener);
+        *url = Value::String(format!("http://{at}"));
+    }
+    Ok(listening)
+}
+
+/// Has what is encrypted, and cannot be rewritten, pass through the configured ports as it is.
+///
+/// # Errors
+/// When the line names no services.
+pub fn carried(mut listening: Value, taken: &Taken) -> Result<Value> {
+    for (_, url) in services(&mut listening)? {
+        let (_, address) = address(url)?;
+        if let Some(listener) = taken.all().remove(&address) {
+            let at = listener.local_addr()?;
+            carry(listener, address);
+            *url = Value::String(format!("https://{at}"));
+        }
     }
     Ok(listening)
 }
@@ -139,18 +191,39 @@ pub fn is_secure(listening: &Value) -> bool {
     urls.any(|url| url.starts_with("https://"))
 }
 
-/// Where a proxy listens: on the host of the service behind it.
-fn host(upstream: &str) -> IpAddr {
-    let address = upstream.strip_prefix("http://").unwrap_or_default();
-    let address: Option<SocketAddr> = address.parse().ok();
-    address.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+fn services(listening: &mut Value) -> Result<&mut Map<String, Value>> {
+    let services = listening.get_mut("services").and_then(Value::as_object_mut);
+    services.context("the listening line names no services")
 }
 
-fn listen(front: Front, listener: TcpListener) -> Result<SocketAddr> {
-    let address = listener.local_addr()?;
+/// A service's URL without a slash at its end, and where that is.
+fn address(url: &Value) -> Result<(String, SocketAddr)> {
+    let url = url
+        .as_str()
+        .context("a service's address is not a string")?;
+    let url = url.trim_end_matches('/').to_owned();
+    let address = url.split_once("://").and_then(|(_, at)| at.parse().ok());
+    let address = address.context("a service's address has no host and port")?;
+    Ok((url, address))
+}
+
+/// Passes every connection on as it is.
+fn carry(listener: TcpListener, to: SocketAddr) {
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                if let Ok(mut service) = TcpStream::connect(to).await {
+                    // Either end may hang up at any time.
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut service).await;
+                }
+            });
+        }
+    });
+}
+
+fn listen(front: Front, listener: TcpListener) {
     let app = axum::Router::new().fallback(pass).with_state(front);
     tokio::spawn(async move { axum::serve(listener, app).await });
-    Ok(address)
 }
 
 async fn pass(State(front): State<Front>, request: Request) -> Response {
@@ -246,9 +319,10 @@ fn answer(reply: Reply) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -271,7 +345,9 @@ mod tests {
         let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", service.local_addr().unwrap());
         let listening = json!({"services": {"api-gateway": url}});
-        let fronted = front(listening, Arc::new(Nothing)).await.unwrap();
+        let fronted = front(listening, Arc::new(Nothing), &Taken::default())
+            .await
+            .unwrap();
         let address = fronted["services"]["api-gateway"].as_str().unwrap();
         let mut client = TcpStream::connect(address.strip_prefix("http://").unwrap())
             .await
@@ -286,5 +362,34 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(first_line(&mut client).await, "HTTP/1.1 204 No Content");
+    }
+
+    #[tokio::test]
+    async fn a_configured_port_is_the_proxy_s_whatever_is_spoken() {
+        for scheme in ["http", "https"] {
+            let taken = Arc::new(Taken::default());
+            let bind: Bind = Arc::new(|address| Box::pin(TcpListener::bind(address)));
+            let bind = behind(bind, Arc::clone(&taken));
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let configured = free.local_addr().unwrap();
+            drop(free);
+            let service = bind(configured.to_string()).await.unwrap();
+            let url = format!("{scheme}://{}", service.local_addr().unwrap());
+            let listening = json!({"services": {"api-gateway": url}});
+            let fronted = match scheme {
+                "http" => front(listening, Arc::new(Nothing), &taken).await,
+                _ => carried(listening, &taken),
+            };
+            let fronted = fronted.unwrap();
+            let expected = format!("{scheme}://{configured}");
+            assert_eq!(fronted["services"]["api-gateway"], expected);
+            let mut client = TcpStream::connect(configured).await.unwrap();
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                .await
+                .unwrap();
+            let (mut stream, _) = service.accept().await.unwrap();
+            assert_eq!(first_line(&mut stream).await, "GET / HTTP/1.1");
+        }
     }
 }

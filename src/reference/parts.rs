@@ -60,7 +60,8 @@ pub type LoadIdentity =
     Arc<dyn Fn(&Source, Timestamp) -> Result<Identity, IdentityError> + Send + Sync>;
 
 /// From `host:port` to what listens there.
-pub type Bind = fn(String) -> BoxFuture<'static, std::io::Result<TcpListener>>;
+pub type Bind =
+    Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<TcpListener>> + Send + Sync>;
 
 /// Everything that may be swapped.
 #[derive(Clone)]
@@ -186,7 +187,7 @@ impl Default for Parts {
             slo_samples: Arc::new(Some),
             load_tls: Arc::new(tls::load),
             cors: cors::listed,
-            bind: |address| Box::pin(TcpListener::bind(address)),
+            bind: Arc::new(|address| Box::pin(TcpListener::bind(address))),
             settings: Arc::new(|value| value),
             config_refused: Arc::new(|_| None),
             after_migration: Vec::new(),
