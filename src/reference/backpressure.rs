@@ -6,7 +6,9 @@
 //! so; nothing is dropped in silence. It knows nothing of what is waited for.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -43,6 +45,8 @@ pub struct Rules {
     pub session: fn(&str) -> String,
     /// Which of so many that wait in one queue, oldest first, makes room.
     pub victim: fn(usize) -> usize,
+    /// Whether so many that wait in one queue are too many under its depth.
+    pub full: fn(usize, usize) -> bool,
     /// Whether so many that wait in all queues together are too many under this cap.
     pub too_many: fn(usize, usize) -> bool,
     /// Whether a queue that has shed so many goes on with the next.
@@ -56,6 +60,7 @@ impl Default for Rules {
         Self {
             session: str::to_owned,
             victim: |_| 0,
+            full: |waiting, depth| waiting > depth,
             too_many: |waiting, cap| waiting > cap,
             goes_on: |_| true,
             stays_open: |_| true,
@@ -150,9 +155,12 @@ impl Backpressure {
         let queue = queues.lanes.entry(lane.clone()).or_default();
         queue.waiting.push_back(Waiting { number, told });
         queue.call(bounds.width, rules);
-        if queue.waiting.len() > bounds.depth {
+        // More than one when the depth was lowered meanwhile.
+        while (rules.full)(queue.waiting.len(), bounds.depth) {
             let victim = (rules.victim)(queue.waiting.len());
-            queue.shed(victim, lane.name(), "queue_full");
+            if !queue.shed(victim, lane.name(), "queue_full") {
+                break;
+            }
         }
         while (rules.too_many)(queues.waiting(), bounds.cap) {
             if !queues.shed_oldest() {
@@ -201,10 +209,7 @@ impl Queues {
             .filter(|(_, queue)| first(queue).is_some());
         match waited.min_by_key(|(_, queue)| first(queue)) {
             None => false,
-            Some((lane, queue)) => {
-                queue.shed(0, lane.name(), "global_depth");
-                true
-            }
+            Some((lane, queue)) => queue.shed(0, lane.name(), "global_depth"),
         }
     }
 }
@@ -223,23 +228,29 @@ impl Queue {
         }
     }
 
-    fn shed(&mut self, place: usize, queue: &'static str, reason: &'static str) {
-        if let Some(victim) = self.waiting.remove(place) {
-            self.shed += 1;
-            // Nobody hears it who does not wait any more.
-            let _ = victim.told.send(Err(Shed { queue, reason }));
-        }
+    /// Sheds who waits at this place; whether anybody does.
+    fn shed(&mut self, place: usize, queue: &'static str, reason: &'static str) -> bool {
+        let Some(victim) = self.waiting.remove(place) else {
+            return false;
+        };
+        self.shed += 1;
+        // Nobody hears it who does not wait any more.
+        let _ = victim.told.send(Err(Shed { queue, reason }));
+        true
     }
 }
 
-/// A place in a queue; who drops it waits no more.
+/// A place in a queue; who awaits it is let through or shed, and who drops it waits no more.
+#[must_use]
 pub struct Ticket {
     number: u64,
     hears: oneshot::Receiver<Result<(), Shed>>,
+    /// Whose end is not known yet: it is the permit's afterwards, or nobody's.
     place: Option<Place>,
 }
 
 /// One that was let through; when it is dropped, the next is.
+#[must_use]
 pub struct Permit(Place);
 
 struct Place {
@@ -249,23 +260,17 @@ struct Place {
     rules: Rules,
 }
 
-impl Ticket {
-    /// Waits for its turn.
-    ///
-    /// # Errors
-    /// When it was shed instead.
-    pub async fn called(mut self) -> Result<Permit, Shed> {
-        let heard = (&mut self.hears).await;
-        let shed = match (heard, self.place.take()) {
-            (Ok(Ok(())), Some(place)) => return Ok(Permit(place)),
-            (Ok(Err(shed)), _) => shed,
-            // Queues live as long as their tickets do.
-            (Ok(Ok(())) | Err(_), _) => Shed {
-                queue: "gone",
-                reason: "gone",
-            },
-        };
-        Err(shed)
+impl Future for Ticket {
+    type Output = Result<Permit, Shed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let heard = ready!(Pin::new(&mut self.hears).poll(cx));
+        let place = self.place.take();
+        Poll::Ready(match (heard, place) {
+            (Ok(Ok(())), Some(place)) => Ok(Permit(place)),
+            (Ok(Err(shed)), _) => Err(shed),
+            (Ok(Ok(())) | Err(_), _) => unreachable!("whoever waits is told once"),
+        })
     }
 }
 
@@ -328,15 +333,15 @@ mod tests {
     async fn the_oldest_that_waits_makes_room_and_the_others_go_in_order() {
         let all = Arc::new(Backpressure::default());
         let join = || all.join(stream("a"), BOUNDS, Rules::default());
-        let running = join().called().await.unwrap();
+        let running = join().await.unwrap();
         let (mut first, second, third) = (join(), join(), join());
         assert_eq!(shed(&mut first), Some("queue_full"));
         assert_eq!(all.depths()["stream"], 2);
         drop(running);
-        let second = second.called().await.unwrap();
+        let second = second.await.unwrap();
         assert_eq!(all.depths()["stream"], 1);
         drop(second);
-        drop(third.called().await.unwrap());
+        drop(third.await.unwrap());
         assert!(all.queues().lanes.is_empty());
     }
 
@@ -356,12 +361,51 @@ mod tests {
         assert_eq!(all.depths().values().sum::<usize>(), 0);
     }
 
+    /// Both of its ends: dropped while it waits, and dropped although it was called.
     #[tokio::test]
     async fn who_is_called_and_does_not_come_takes_nobodys_place() {
         let all = Arc::new(Backpressure::default());
         let join = || all.join(Lane::Model, BOUNDS, Rules::default());
-        let (first, second) = (join(), join());
+        let (first, waits, second) = (join(), join(), join());
+        drop(waits);
+        assert_eq!(all.depths()["model"], 1);
         drop(first);
-        drop(second.called().await.unwrap());
+        drop(second.await.unwrap());
+        assert!(all.queues().lanes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_place_is_given_back_once() {
+        let all = Arc::new(Backpressure::default());
+        let join = || all.join(Lane::Tool, BOUNDS, Rules::default());
+        let permit = join().await.unwrap();
+        let (mut first, mut second) = (join(), join());
+        drop(permit);
+        // Who was called holds the only place, awaited or not, and gives it back once.
+        let permit = (&mut first).await.unwrap();
+        drop(first);
+        assert!(second.hears.try_recv().is_err());
+        drop(permit);
+        assert_eq!(second.hears.try_recv(), Ok(Ok(())));
+    }
+
+    #[tokio::test]
+    async fn a_depth_that_is_lowered_sheds_all_that_are_too_many() {
+        let all = Arc::new(Backpressure::default());
+        let join = |depth| {
+            let bounds = Bounds { depth, ..BOUNDS };
+            all.join(stream("a"), bounds, Rules::default())
+        };
+        let running = join(3).await.unwrap();
+        let mut waiting = [join(3), join(3), join(3), join(1)];
+        let told = waiting.each_mut().map(shed);
+        assert_eq!(
+            told,
+            [Some("queue_full"); 3]
+                .into_iter()
+                .chain([None])
+                .collect::<Vec<_>>()[..]
+        );
+        drop(running);
     }
 }

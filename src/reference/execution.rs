@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::reference::audit::Origin;
+use crate::reference::backpressure::Shed;
 use crate::reference::config::Config;
 use crate::reference::decisions::Decision;
 use crate::reference::operations::Operation;
@@ -110,6 +111,8 @@ pub async fn execute(svc: &Service, execution: &Execution, resumed: bool) -> Out
         resumed,
         connect_tries,
     };
+    let again = resumed || execution.decision.is_some();
+    let settle = |status, body: &Value| settle(status, body, again);
     match outbound.insist(&svc.http, patience, true, settle).await {
         Outcome::Succeeded { result } => looked(svc, &config, execution, result).await,
         failed => failed,
@@ -140,8 +143,10 @@ async fn looked(
     looked.unwrap_or_else(|error| Outcome::failed("VERIFICATION_FAILED", error.to_string()))
 }
 
-/// What openclaw's answer says of the call; `None` while it says nothing final.
-fn settle(status: u16, body: &Value) -> Option<Outcome> {
+/// What openclaw's answer says of the call; `None` while it says nothing final. That it was shed is
+/// final for who can ask again: not for what was decided by a person, nor (`again`) for what is
+/// resumed.
+fn settle(status: u16, body: &Value, again: bool) -> Option<Outcome> {
     let text = |field: &str| {
         body.pointer(&format!("/error/{field}"))
             .and_then(Value::as_str)
@@ -159,6 +164,10 @@ fn settle(status: u16, body: &Value) -> Option<Outcome> {
         // The call is running, or openclaw could not keep its books just now: asking again with the
         // same operation id is safe and brings the outcome.
         (409, "KEY_IN_PROGRESS") | (429, _) => None,
+        (503, Shed::CODE) if !again => {
+            let message = text("message").unwrap_or_default();
+            Some(Outcome::Failed { code, message })
+        }
         (503, code) if code != "TOOL_UNAVAILABLE" && retryable => None,
         _ => {
             let message = text("message").unwrap_or_else(|| format!("openclaw answered {status}"));
@@ -179,7 +188,7 @@ mod tests {
     fn a_final_answer_is_an_outcome() {
         let result = json!({"ok": true, "result": {"bytes": 5}});
         assert_eq!(
-            settle(200, &result),
+            settle(200, &result, false),
             Some(Outcome::Succeeded {
                 result: json!({"bytes": 5})
             })
@@ -192,7 +201,7 @@ mod tests {
             (409, "DECISION_CONSUMED"),
         ] {
             assert_eq!(
-                settle(status, &error(code)),
+                settle(status, &error(code), false),
                 Some(Outcome::failed(code, "m")),
                 "{code}"
             );
@@ -204,7 +213,7 @@ mod tests {
         let error = json!({"ok": false, "error":
             {"code": "AUDIT_BROKEN", "message": "m", "retryable": false}});
         assert_eq!(
-            settle(503, &error),
+            settle(503, &error, false),
             Some(Outcome::failed("AUDIT_BROKEN", "m"))
         );
     }
@@ -217,7 +226,7 @@ mod tests {
             (503, "STARTING"),
             (429, "X"),
         ] {
-            assert_eq!(settle(status, &error(code)), None, "{code}");
+            assert_eq!(settle(status, &error(code), false), None, "{code}");
         }
     }
 }

@@ -73,7 +73,7 @@ async fn chat(svc: Arc<Service>, call: Call) -> Reply {
         Ok(outbound) => outbound,
         Err(refusal) => return refusal.reply(&correlation_id),
     };
-    let _permit = match svc.queue(Lane::Model).called().await {
+    let _permit = match svc.queue(Lane::Model).await {
         Ok(permit) => permit,
         Err(shed) => return shed.refusal().reply(&correlation_id),
     };

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::addresses;
 use super::audit::{AuditKey, Break};
-use super::backpressure::{Backpressure, Bounds, Lane, Ticket};
+use super::backpressure::{Backpressure, Bounds, Lane, Permit, Shed, Ticket};
 use super::breaker::Breakers;
 use super::config::{Config, LiveConfig};
 use super::http::Http;
@@ -214,6 +215,23 @@ impl Service {
     pub fn queue(&self, lane: Lane) -> Ticket {
         let bounds = Bounds::of(&lane, &self.config());
         self.shared.queues.join(lane, bounds, self.parts.queues)
+    }
+
+    /// A place in a queue for what nobody would hear is shed: it comes again after a pause, as the
+    /// newest, for as long as an operation is resumed.
+    ///
+    /// # Errors
+    /// When it was shed to the end.
+    pub async fn insist_on(&self, lane: Lane) -> Result<Permit, Shed> {
+        let config = self.config();
+        let retry = Duration::from_millis(config.operations.retry_ms);
+        let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
+        loop {
+            match self.queue(lane.clone()).await {
+                Err(_) if Instant::now() + retry < give_up => tokio::time::sleep(retry).await,
+                end => return end,
+            }
+        }
     }
 
     /// The SLO machine, where the gateway is hosted; it is there before the first request is.

@@ -249,7 +249,7 @@ async fn wait(svc: Arc<Service>, call: Call, waiting: Waiting, out: mpsc::Sender
             }
             Err(_) => return,
         },
-        called = ticket.called() => called,
+        called = ticket => called,
     };
     let permit = match called {
         Ok(permit) => permit,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::backpressure::Lane;
 use super::config::Config;
 use super::outbound::{Outbound, Sent};
 use super::service::Service;
@@ -51,6 +52,10 @@ async fn run(svc: Arc<Service>, call: Call) -> Reply {
     let outbound = match outbound(&svc.config(), &call) {
         Ok(outbound) => outbound,
         Err(refusal) => return refusal.reply(&call.correlation_id),
+    };
+    let _permit = match svc.queue(Lane::Tool).await {
+        Ok(permit) => permit,
+        Err(shed) => return shed.refusal().reply(&call.correlation_id),
     };
     let operation_id = &outbound.operation_id;
     let refusal = match outbound.send(&svc.toward("tools"), outbound.timeout).await {

@@ -60,7 +60,9 @@ pub fn judge(seen: &Evidence) -> Judgement {
     judgement.exercised("processed", made.len() as u64);
     let complete = pushed == after.len() && seen.released_us.is_some();
     if complete {
-        let oldest = ids(&after[..spared]);
+        // Each of them once; the notices of several may come in any order.
+        let oldest = sorted(ids(&after[..spared]));
+        let shed = sorted(shed.clone());
         judgement.expect(shed == oldest, || {
             format!("shed: got {shed:?}, expected the oldest {oldest:?}")
         });
@@ -80,6 +82,11 @@ pub fn judge(seen: &Evidence) -> Judgement {
         flood::ids(&seen.other_lines, "response.final").len()
     );
     judgement
+}
+
+fn sorted(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort();
+    ids
 }
 
 /// The model is asked for what is answered, in the same order, and for nothing that was shed.

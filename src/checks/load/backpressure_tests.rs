@@ -85,6 +85,16 @@ fn a_queue_that_sheds_its_oldest_passes() {
 }
 
 #[test]
+fn notices_in_another_order_are_no_violation() {
+    let mut seen = good();
+    let notice = |line: &Line| line.is("backpressure.shed");
+    let first = seen.lines.iter().position(notice).unwrap();
+    let last = seen.lines.iter().rposition(notice).unwrap();
+    seen.lines.swap(first, last);
+    assert_eq!(judge(&seen).violations, Vec::<String>::new());
+}
+
+#[test]
 fn nothing_at_all_is_undecided() {
     let judgement = judge(&Evidence::default());
     assert!(judgement.violations.is_empty() && !judgement.undecided.is_empty());
@@ -103,6 +113,15 @@ fn every_violation_is_seen() {
         }
     };
     violated(newest, "expected the oldest");
+    violated(
+        |seen| {
+            let notice = |line: &Line| line.is("backpressure.shed");
+            let first = seen.lines.iter().position(notice).unwrap();
+            let again = seen.lines[first].clone();
+            seen.lines.push(again);
+        },
+        "expected the oldest",
+    );
     violated(
         |seen| seen.lines.retain(|line| !line.is("backpressure.shed")),
         "expected the oldest",

@@ -148,7 +148,7 @@ async fn execute(svc: Arc<Service>, mut call: Call) -> Reply {
         return reply;
     }
     // Nothing is decided yet: who is shed may ask again.
-    let _permit = match svc.queue(Lane::Tool).called().await {
+    let _permit = match svc.queue(Lane::Tool).await {
         Ok(permit) => permit,
         Err(shed) => return shed.refusal().reply(&call.correlation_id),
     };
@@ -330,7 +330,8 @@ fn consumed(ask: &Ask) -> Refusal {
     )
 }
 
-/// Calls the backend and stores what became of it.
+/// Calls the backend and stores what became of it. Who comes with a request has waited before it was
+/// decided; what is resumed waits now.
 async fn run(
     svc: &Arc<Service>,
     operation_id: &str,
@@ -349,7 +350,15 @@ async fn run(
         causal_parent,
         replay_generation: origin.replay_generation,
     };
-    let outcome = backend::run(&svc.toward("tools"), &svc.config(), &call, resumed).await;
+    let outcome = if resumed {
+        // It may have run before the crash: shed is no reason to say that it has not.
+        match svc.insist_on(Lane::Tool).await {
+            Ok(_permit) => backend::run(&svc.toward("tools"), &svc.config(), &call, true).await,
+            Err(shed) => Outcome::unknown(shed.message()),
+        }
+    } else {
+        backend::run(&svc.toward("tools"), &svc.config(), &call, false).await
+    };
     let reply = mutation::finish(svc, operation_id, correlation_id, move |_, operation| {
         Ok(conclude(operation, &outcome))
     });

@@ -18,7 +18,7 @@ use super::ids;
 use super::mutation;
 use super::outbound::Outbound;
 use super::service::Service;
-use super::turns::model;
+use super::turns::model::{self, Unanswered};
 use super::web::{Call, Field, Longest, Refusal, Reply, Row, Shape, handler};
 
 const SERVICE: &str = "perception";
@@ -155,8 +155,7 @@ async fn analyze(svc: &Arc<Service>, call: &Call) -> Result<Reply, Refusal> {
         "image": data,
     });
     let outbound = outbound(svc, call, &id, body);
-    let text = told(model::insist(svc, &outbound, false).await)
-        .map_err(|why| Refusal::unavailable("MODEL_UNAVAILABLE", why, 1))?;
+    let text = told(model::insist(svc, &outbound, false).await)?;
     let body = json!({"scene_id": id, "session_id": session, "text": text});
     Ok(Reply::ok(&call.correlation_id, body))
 }
@@ -190,9 +189,13 @@ fn outbound(svc: &Service, call: &Call, id: &str, body: Value) -> Outbound {
     }
 }
 
-/// What a model said, or why it is of no use.
-fn told(answer: Result<Value, String>) -> Result<String, String> {
-    let answer = answer.map_err(|why| format!("the model backend did not answer: {why}"))?;
+/// What a model said, or the refusal of whoever asked for it.
+fn told(answer: Result<Value, Unanswered>) -> Result<String, Refusal> {
+    let useless = |why| Refusal::unavailable("MODEL_UNAVAILABLE", why, 1);
+    let answer = answer.map_err(|why| match why {
+        Unanswered::Shed(shed) => shed.refusal(),
+        Unanswered::Failed(why) => useless(format!("the model backend did not answer: {why}")),
+    })?;
     let text = answer["text"].as_str().map(str::to_owned);
-    text.ok_or_else(|| "the model backend answered without a text".to_owned())
+    text.ok_or_else(|| useless("the model backend answered without a text".to_owned()))
 }

@@ -141,10 +141,7 @@ async fn run(svc: &Arc<Service>, detail: Detail, asked: Outbound, resumed: bool)
     let (id, correlation_id) = (&asked.operation_id, &asked.correlation_id);
     let text = match told(model::insist(svc, &asked, resumed).await) {
         Ok(text) => text,
-        Err(why) => {
-            let refusal = Refusal::unavailable("MODEL_UNAVAILABLE", why, 1);
-            return fail(svc, id, correlation_id, &detail, refusal).await;
-        }
+        Err(refusal) => return fail(svc, id, correlation_id, &detail, refusal).await,
     };
     mutation::finish(svc, id, correlation_id, move |tx, _| {
         let Detail {

@@ -28,43 +28,52 @@ pub(super) async fn ask(svc: &Service, turn: &Turn) -> Result<Value, Failure> {
         }),
         timeout: Duration::from_millis(config.backends.models.timeout_ms),
     };
-    // Nobody would hear that a resumed turn is shed.
-    let _permit = if turn.resumed {
-        None
-    } else {
-        Some(svc.queue(Lane::Model).called().await.map_err(shed)?)
-    };
     let answer = insist(svc, &outbound, turn.resumed).await;
-    answer.map_err(|why| unavailable(format!("the model backend did not answer: {why}")))
+    answer.map_err(|why| match why {
+        Unanswered::Shed(shed) => Failure {
+            code: Shed::CODE,
+            message: shed.message(),
+        },
+        Unanswered::Failed(why) => unavailable(format!("the model backend did not answer: {why}")),
+    })
 }
 
-/// What the model answers; why not, when it does not. Only a resumed call is repeated.
+/// Why the model has not answered.
+pub(in crate::reference) enum Unanswered {
+    /// It was not asked: the call was shed.
+    Shed(Shed),
+    /// What came instead.
+    Failed(String),
+}
+
+/// What the model answers; why not, when it does not. Only a resumed call is repeated, and waits in
+/// its queue anew each time, as the newest: nobody would hear that it is shed.
 pub(in crate::reference) async fn insist(
     svc: &Service,
     outbound: &Outbound,
     resumed: bool,
-) -> Result<Value, String> {
+) -> Result<Value, Unanswered> {
     let config = svc.config();
     let retry = Duration::from_millis(config.operations.retry_ms);
     let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
-    let http = svc.toward("models");
     loop {
-        let why = match outbound.send(&http, outbound.timeout).await {
-            Sent::Answered(200, answer) => return Ok(answer),
-            Sent::Answered(status, _) => format!("status {status}"),
-            Sent::NotSent(why) | Sent::InDoubt(why) => why,
-        };
-        if !resumed || Instant::now() + retry >= give_up {
-            return Err(why);
+        match once(svc, outbound).await {
+            Err(_) if resumed && Instant::now() + retry < give_up => {
+                tokio::time::sleep(retry).await;
+            }
+            end => return end,
         }
-        tokio::time::sleep(retry).await;
     }
 }
 
-fn shed(shed: Shed) -> Failure {
-    Failure {
-        code: Shed::CODE,
-        message: shed.message(),
+/// One try, in its turn.
+async fn once(svc: &Service, outbound: &Outbound) -> Result<Value, Unanswered> {
+    let permit = svc.queue(Lane::Model).await;
+    let _permit = permit.map_err(Unanswered::Shed)?;
+    match outbound.send(&svc.toward("models"), outbound.timeout).await {
+        Sent::Answered(200, answer) => Ok(answer),
+        Sent::Answered(status, _) => Err(Unanswered::Failed(format!("status {status}"))),
+        Sent::NotSent(why) | Sent::InDoubt(why) => Err(Unanswered::Failed(why)),
     }
 }
 
