@@ -68,6 +68,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "vision-supervised",
                 reason: "a service that answers under another name is not healthy",
             },
+            May {
+                gate: "supervisor-ports-clean",
+                reason: "a name leads to a service that says another one",
+            },
         ],
         apply: |levers| {
             levers.route(("perception", "GET", "/healthz"), |original| {
@@ -114,6 +118,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
             May {
                 gate: "migration-integrity",
                 reason: "it stops the target before it goes back a release",
+            },
+            May {
+                gate: "memory-lifespan",
+                reason: "it stops the target between its starts",
+            },
+            May {
+                gate: "index-manifest",
+                reason: "it stops the target between its starts",
+            },
+            May {
+                gate: "token-budget",
+                reason: "it stops the target between its starts",
+            },
+            May {
+                gate: "supervisor-ports-clean",
+                reason: "it stops the target between its starts",
             },
         ],
         apply: |levers| {

@@ -18,6 +18,10 @@ const NO_SECOND: May = May {
 /// Whoever lets a tool fail and asks for its letter sees that there is none.
 const NO_LETTERS: &[May] = &[
     May {
+        gate: "replay-determinism",
+        reason: "the letter that it replays is never written",
+    },
+    May {
         gate: "replay-provenance",
         reason: "without a letter nothing can be replayed",
     },
@@ -82,6 +86,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "outbox-pattern",
                 reason: "what was not delivered as its turn ended never is",
             },
+            May {
+                gate: "chaos-flap",
+                reason: "what was not kept while the memory engine was down is lost",
+            },
             NO_SECOND,
         ],
         apply: |levers| {
@@ -95,7 +103,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "outbox-never-flushed",
         must: &["outbox-pattern"],
-        may: &[NO_SECOND],
+        may: &[
+            May {
+                gate: "chaos-flap",
+                reason: "what was not kept while the memory engine was down is never delivered",
+            },
+            NO_SECOND,
+        ],
         // Once at the start, when nothing can wait that was not there before.
         apply: |levers| {
             levers.config(json!({"outbox": {"flush_interval_ms": 86_400_000}}));
@@ -113,13 +127,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "durable-state-tables",
                 reason: "what waits for an engine that is down is said to be delivered",
             },
+            May {
+                gate: "chaos-flap",
+                reason: "what was not kept while the memory engine was down is lost",
+            },
         ],
         apply: |levers| levers.part(|parts| parts.courier = Arc::new(Hopes)),
     },
     Mutant {
         name: "outbox-new-id-per-attempt",
         must: &["outbox-idempotent"],
-        may: &[],
+        may: &[May {
+            gate: "chaos-flap",
+            reason: "a delivery that was cut off is made again under another key",
+        }],
         apply: |levers| levers.part(|parts| parts.courier = Arc::new(Renames)),
     },
     Mutant {

@@ -17,7 +17,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "partial-failure-cascades",
         must: &["chaos-partial"],
-        may: &[],
+        may: &[May {
+            gate: "restart-ordering-strict",
+            reason: "a question to the supervisor is refused while a backend is not well",
+        }],
         apply: |levers| levers.route(("eva-os", "POST", "/gate-tool-call"), all_or_nothing),
     },
     Mutant {

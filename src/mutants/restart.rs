@@ -37,6 +37,10 @@ pub(super) const ACKNOWLEDGED_TOO_EARLY: &[May] = &[
         reason: "an acknowledged write has no entry in a bundle while it is not committed",
     },
     May {
+        gate: "cross-service-trace",
+        reason: "an acknowledged write has no entry while it is not committed",
+    },
+    May {
         gate: "service-token",
         reason: "an acknowledged write has no entry while it is not committed",
     },

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Mutant;
 use super::levers::Levers;
+use super::{May, Mutant};
 use crate::reference::service::Service;
 use crate::reference::supervision::Locate;
 use crate::reference::supervision::table::Row;
@@ -22,7 +22,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "supervisor-ports-swapped",
         must: &["supervisor-ports-clean"],
-        may: &[],
+        may: &[May {
+            gate: "vision-supervised",
+            reason: "the supervisor looks for services where others are",
+        }],
         apply: |levers| locate(levers, swapped),
     },
     Mutant {

@@ -104,7 +104,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "orchestrator-wrong-health-path",
         must: &["orchestrator-supervised"],
-        may: &[],
+        may: &[May {
+            gate: "supervisor-ports-clean",
+            reason: "the supervisor never finds the orchestrator well",
+        }],
         apply: |levers| row(levers, ORCHESTRATOR, |row| row.health_path = "/health"),
     },
     Mutant {

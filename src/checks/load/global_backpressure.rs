@@ -146,8 +146,9 @@ impl Offers {
     }
 }
 
-/// Looks until so many wait, or one more than may; what was seen is kept in either case.
-async fn look(cx: &Cx, client: &Client, seen: &mut Evidence, enough: impl Fn(u64) -> bool) {
+/// Looks until so many wait, or one more than may: whether it came to that. What was seen is kept
+/// in either case.
+async fn look(cx: &Cx, client: &Client, seen: &mut Evidence, enough: impl Fn(u64) -> bool) -> bool {
     let looks = Mutex::new(Vec::new());
     let look = || async {
         let sent = Sent::by(client, Ask::get(GATEWAY, "/status")).await;
@@ -158,8 +159,9 @@ async fn look(cx: &Cx, client: &Client, seen: &mut Evidence, enough: impl Fn(u64
         found.then_some(())
     };
     // A queue that never comes to it shows in what was seen.
-    drop(cx.until("queues as expected", BOUND, look).await);
+    let found = cx.until("queues as expected", BOUND, look).await.is_ok();
     seen.statuses.extend(looks.into_inner().unwrap_or_default());
+    found
 }
 
 /// Drives it.
@@ -186,18 +188,19 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     cx.models.held(1, BOUND).await?;
     offers.offer("e-0").await;
     cx.tools.held(1, BOUND).await?;
-    let kinds = ["c", "e", "t"];
-    for number in 1..=3 {
-        for kind in kinds {
-            let id = format!("{kind}-{number}");
-            offers.offer(&id).await;
-            seen.offered.push(id);
-            let waiting = seen.offered.len() as u64;
-            if waiting <= CAP {
-                look(cx, &client, seen, |now| now >= waiting).await;
-            } else {
-                beyond(cx, &mut offers, seen).await;
-            }
+    let numbers = 1..=3;
+    for id in numbers.flat_map(|number| ["c", "e", "t"].map(|kind| format!("{kind}-{number}"))) {
+        offers.offer(&id).await;
+        seen.offered.push(id);
+        let waiting = seen.offered.len() as u64;
+        let as_expected = if waiting <= CAP {
+            look(cx, &client, seen, |now| now >= waiting).await
+        } else {
+            beyond(cx, &mut offers, seen).await
+        };
+        if !as_expected {
+            // Nothing more is learned from offering more.
+            break;
         }
     }
     cx.models.behave(Behaviour::default());
@@ -209,8 +212,8 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     Ok(())
 }
 
-/// One more than may wait: the oldest has its end, or too many wait.
-async fn beyond(cx: &Cx, offers: &mut Offers, seen: &mut Evidence) {
+/// One more than may wait: whether the oldest has its end, or too many wait.
+async fn beyond(cx: &Cx, offers: &mut Offers, seen: &mut Evidence) -> bool {
     let victim = seen.offered.len() - 1 - CAP as usize;
     let victim = seen.offered[victim].clone();
     if victim.starts_with('t') {
@@ -220,7 +223,7 @@ async fn beyond(cx: &Cx, offers: &mut Offers, seen: &mut Evidence) {
     }
     let handle = offers.under_way.iter().find(|(id, _)| *id == victim);
     let ended = || handle.is_some_and(|(_, handle)| handle.is_finished());
-    look(cx, &offers.client, seen, |now| now > CAP || ended()).await;
+    look(cx, &offers.client, seen, |now| now > CAP || ended()).await
 }
 
 /// Waits for the end of everything, and keeps it.
