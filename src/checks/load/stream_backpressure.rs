@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::flood::{self, Pushed};
 use crate::chaos::approvals;
@@ -194,7 +194,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let last = Mutex::new(None);
     let empty = cx.until("empty queues", DRAIN_BOUND, || async {
         let sent = Sent::by(&client, Ask::get(GATEWAY, "/status")).await;
-        let empty = sent.answer["queues"]["stream"] == Value::from(0);
+        let empty = sent.answer["queues"]["stream"] == 0;
         if let Ok(mut last) = last.lock() {
             *last = Some(sent);
         }

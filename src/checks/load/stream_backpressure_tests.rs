@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::*;
 
 fn line(at_us: u64, by: By, kind: &str, id: Option<&str>, payload: &Value) -> Line {

@@ -582,13 +582,19 @@ impl Default for Config {
                 busy_timeout_ms: 2000,
                 start_deadline_ms: 30_000,
             },
-            limits: Limits {
-                body_bytes: 1_048_576,
-                id_chars: 128,
-                page_size: 1000,
-                input_chars: 32_768,
-                frame_bytes: 1_048_576,
-            },
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1_048_576,
+            id_chars: 128,
+            page_size: 1000,
+            input_chars: 32_768,
+            frame_bytes: 1_048_576,
         }
     }
 }
