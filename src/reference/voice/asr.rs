@@ -37,6 +37,29 @@ pub struct Understood {
     pub text: String,
 }
 
+/// What is said of an utterance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transcript {
+    /// There may be more.
+    Partial(String),
+    /// That was all.
+    Final(String),
+}
+
+/// What is said once a piece is heard, from what was understood of its utterance and what was said
+/// of it before.
+pub type Transcribe = fn(&Piece, &Understood, &str) -> Vec<Transcript>;
+
+/// What is new, and at the end the whole. What was said once is not taken back before the end.
+pub fn transcribe(piece: &Piece, understood: &Understood, said: &str) -> Vec<Transcript> {
+    let text = understood.text.clone();
+    match piece.last {
+        true => vec![Transcript::Final(text)],
+        false if text.len() > said.len() => vec![Transcript::Partial(text)],
+        false => Vec::new(),
+    }
+}
+
 /// How an utterance is understood.
 pub trait Ears: Send + Sync {
     /// Hears the next piece; what was understood of the utterance so far.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::service::Service;
 use super::web::{Call, Field, Reply, Row, handler, may_open};
 
-pub use asr::{Ears, Piece, Understood};
+pub use asr::{Ears, Piece, Transcribe, Transcript, Understood, transcribe};
 pub use conversation::{Spoken, Stop};
 pub use framing::{Framing, Inbound, read};
 pub use providers::{Choice, Choose, ChosenBy, Found, Kind, Probed, Providers, choose, discover};
@@ -48,6 +48,8 @@ pub struct Seams {
     pub detector: Detector,
     /// How an utterance is understood.
     pub ears: Arc<dyn Ears>,
+    /// What is said of what was understood.
+    pub transcribe: Transcribe,
     /// How what was understood becomes a turn.
     pub turns: Arc<dyn Turns>,
     /// How speech is made.
@@ -63,6 +65,7 @@ impl Default for Seams {
             choose: providers::choose,
             detector: |rule| Box::new(Vad::new(rule)),
             ears: Arc::new(asr::ByProvider),
+            transcribe: asr::transcribe,
             turns: Arc::new(turn::AtGateway),
             mouth: Arc::new(tts::ByProvider),
             speech: Arc::new(speech::AsItComes),

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::asr::Piece;
+use super::asr::{Piece, Transcript};
 use super::conversation::{Spoken, Stop, Stopper};
 use super::framing::Inbound;
 use super::providers::{Kind, in_force};
@@ -176,6 +176,7 @@ impl Desk<'_> {
     async fn understand(self, mut pieces: mpsc::Receiver<Piece>, utterances: mpsc::Sender<Asked>) {
         // Of the utterance that is heard: what was said of it, or that the rest is not heard.
         let (mut said, mut given_up) = (String::new(), false);
+        let seams = &self.svc.parts.voice;
         while let Some(piece) = pieces.recv().await {
             if piece.sequence == 0 {
                 (said, given_up) = (String::new(), false);
@@ -185,25 +186,26 @@ impl Desk<'_> {
             }
             let choice = in_force(Kind::Asr, self.svc);
             let id = Some(piece.stream.as_str());
-            let ears = &self.svc.parts.voice.ears;
+            let (ears, transcribe) = (&seams.ears, seams.transcribe);
             match ears.hear(self.svc, &choice, &piece).await {
                 Err(why) => {
                     given_up = true;
                     self.to.unavailable(id, "ASR_UNAVAILABLE", &why).await;
                 }
-                Ok(understood) if piece.last => {
-                    let payload = json!({"text": understood.text});
-                    self.to.say("transcript.final", id, payload).await;
-                    let id = id.map(str::to_owned);
-                    self.ask(&understood.text, id, false, &utterances).await;
+                Ok(understood) => {
+                    for transcript in transcribe(&piece, &understood, &said) {
+                        let (kind, text) = match transcript {
+                            Transcript::Partial(text) => ("transcript.partial", text),
+                            Transcript::Final(text) => ("transcript.final", text),
+                        };
+                        self.to.say(kind, id, json!({"text": text})).await;
+                        said = text;
+                    }
+                    if piece.last {
+                        let id = id.map(str::to_owned);
+                        self.ask(&understood.text, id, false, &utterances).await;
+                    }
                 }
-                // What was said once is not taken back before the end.
-                Ok(understood) if understood.text.len() > said.len() => {
-                    let payload = json!({"text": understood.text});
-                    self.to.say("transcript.partial", id, payload).await;
-                    said = understood.text;
-                }
-                Ok(_) => {}
             }
         }
         // Nobody speaks any more, and somebody may still be answered.

@@ -50,13 +50,14 @@ impl Speech for AsItComes {
     }
 }
 
-async fn play(mut playing: Playing, to: &Spoken, stop: &mut Stop) -> Result<(), Unavailable> {
-    let id = playing.id.as_deref();
-    let size = playing.frame_bytes;
-    let (mut rest, mut frames, mut bytes) = (BytesMut::new(), 0, 0);
+async fn play(playing: Playing, to: &Spoken, stop: &mut Stop) -> Result<(), Unavailable> {
+    let id = playing.id.clone();
+    let id = id.as_deref();
+    let mut cut = Cut::new(playing);
+    let (mut frames, mut bytes) = (0, 0);
     loop {
-        let next = tokio::time::timeout(playing.patience, playing.pcm.next());
-        let chunk = tokio::select! {
+        // Asked before every frame: what is synthesized all at once can be stopped too.
+        let next = tokio::select! {
             biased;
             reason = stop.asked() => {
                 if frames > 0 {
@@ -64,25 +65,53 @@ async fn play(mut playing: Playing, to: &Spoken, stop: &mut Stop) -> Result<(), 
                 }
                 return Ok(());
             }
-            chunk = next => chunk,
+            next = cut.next() => next?,
         };
-        let chunk = chunk.map_err(|_| Unavailable("nothing more came in time".to_owned()))?;
-        let over = chunk.is_none();
-        rest.extend_from_slice(&chunk.transpose()?.unwrap_or_default());
-        while rest.len() >= size || (over && !rest.is_empty()) {
-            let frame: Bytes = rest.split_to(size.min(rest.len())).freeze();
-            if frames == 0 {
-                to.say("speech.started", id, json!({})).await;
-            }
-            (frames, bytes) = (frames + 1, bytes + frame.len());
-            to.play(frame).await;
-        }
-        if over {
+        let Some(frame) = next else {
             if frames > 0 {
                 let payload = json!({"frames": frames, "bytes": bytes});
                 to.say("speech.ended", id, payload).await;
             }
             return Ok(());
+        };
+        if frames == 0 {
+            to.say("speech.started", id, json!({})).await;
         }
+        (frames, bytes) = (frames + 1, bytes + frame.len());
+        to.play(frame).await;
+    }
+}
+
+/// Speech cut into frames.
+struct Cut {
+    playing: Playing,
+    /// What came and is not played yet.
+    rest: BytesMut,
+    /// Whether nothing more comes.
+    over: bool,
+}
+
+impl Cut {
+    fn new(playing: Playing) -> Self {
+        Self {
+            playing,
+            rest: BytesMut::new(),
+            over: false,
+        }
+    }
+
+    /// The next frame: a whole one, or what is left at the end. Nothing is lost by not waiting for it.
+    async fn next(&mut self) -> Result<Option<Bytes>, Unavailable> {
+        let size = self.playing.frame_bytes;
+        while self.rest.len() < size && !self.over {
+            let next = tokio::time::timeout(self.playing.patience, self.playing.pcm.next());
+            let chunk = next.await;
+            let chunk = chunk.map_err(|_| Unavailable("nothing more came in time".to_owned()))?;
+            self.over = chunk.is_none();
+            self.rest
+                .extend_from_slice(&chunk.transpose()?.unwrap_or_default());
+        }
+        let frame = self.rest.split_to(size.min(self.rest.len())).freeze();
+        Ok(Some(frame).filter(|frame| !frame.is_empty()))
     }
 }
