@@ -313,6 +313,26 @@ pub const CHECKS: &[Check] = &[
         super::tools::verification_tests
     ),
     check!(
+        "streaming-asr",
+        "src/checks/voice/streaming_asr.rs",
+        super::voice::streaming_asr
+    ),
+    check!(
+        "vad-turn-detect",
+        "src/checks/voice/vad_turn_detect.rs",
+        super::voice::vad_turn_detect
+    ),
+    check!(
+        "tts-streaming",
+        "src/checks/voice/tts_streaming.rs",
+        super::voice::tts_streaming
+    ),
+    check!(
+        "e2e-audio-test",
+        "src/checks/voice/e2e_audio_test.rs",
+        super::voice::e2e_audio_test
+    ),
+    check!(
         "auth-required-mutating",
         "src/checks/auth/auth_required_mutating.rs",
         super::auth::auth_required_mutating

@@ -24,6 +24,7 @@ mod reliability;
 mod replay;
 mod restart;
 mod slo;
+mod speech;
 mod storms;
 mod supervised_ports;
 mod supervision;
@@ -90,6 +91,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     boot::MUTANTS,
     consent::MUTANTS,
     memory::MUTANTS,
+    speech::MUTANTS,
     storms::MUTANTS,
     reliability::MUTANTS,
     exposure::MUTANTS,

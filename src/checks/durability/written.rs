@@ -91,7 +91,7 @@ impl Written {
 ///
 /// # Errors
 /// When its URL is none.
-pub(super) fn address(double: &Double) -> anyhow::Result<SocketAddr> {
+pub(crate) fn address(double: &Double) -> anyhow::Result<SocketAddr> {
     let url = double.url();
     let address = url.strip_prefix("http://").unwrap_or(&url);
     address

@@ -189,4 +189,18 @@ impl Talk {
     pub async fn until_kind(&mut self, kind: &str) -> bool {
         self.until(|line| line.is(kind)).await
     }
+
+    /// Asks whether it is still there, and listens until it says so. What it had to say of messages
+    /// that it answers itself has come before.
+    pub async fn ping(&mut self) -> bool {
+        self.say("control.ping", json!({})).await;
+        self.until(|line| line.is("ack") && line.payload["of"] == "control.ping")
+            .await
+    }
+
+    /// [`Talk::until_kind`], unless it has come already since there were so many lines.
+    pub async fn since(&mut self, from: usize, kind: &str) -> bool {
+        let came = self.lines[from..].iter().any(|line| line.is(kind));
+        came || self.until_kind(kind).await
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use hound::{SampleFormat, WavSpec, WavWriter};
+use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
 use crate::doubles::tones::SAMPLE_RATE_HZ;
 
@@ -26,22 +26,44 @@ pub fn wav(pcm: &[u8]) -> Result<Vec<u8>, hound::Error> {
     Ok(file.into_inner())
 }
 
+/// The PCM of such a file.
+///
+/// # Errors
+/// When it is no WAV file, or of another kind of audio.
+pub fn pcm(file: &[u8]) -> Result<Vec<u8>, hound::Error> {
+    let mut reader = WavReader::new(file)?;
+    let spec = reader.spec();
+    if (spec.channels, spec.sample_rate, spec.bits_per_sample) != (1, SAMPLE_RATE_HZ, 16) {
+        return Err(hound::Error::Unsupported);
+    }
+    let samples: Vec<i16> = reader.samples().collect::<Result<_, _>>()?;
+    Ok(samples.into_iter().flat_map(i16::to_le_bytes).collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use hound::WavReader;
-
     use super::*;
     use crate::doubles::tones;
 
     #[test]
     fn what_is_written_is_read_again() {
-        let pcm = tones::speak("tea");
-        let file = wav(&pcm).unwrap();
-        let mut reader = WavReader::new(file.as_slice()).unwrap();
-        assert_eq!(reader.spec().sample_rate, 16_000);
-        let samples = reader.samples::<i16>().map(Result::unwrap);
-        let read: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
-        assert_eq!(tones::hear(&read), "tea");
-        assert_eq!(read, pcm);
+        let spoken = tones::speak("tea");
+        let file = wav(&spoken).unwrap();
+        assert_eq!(&file[..4], b"RIFF");
+        assert_eq!(pcm(&file).unwrap(), spoken);
+        assert!(pcm(&file[..20]).is_err());
+    }
+
+    #[test]
+    fn another_kind_of_audio_is_refused() {
+        let spec = WavSpec {
+            channels: 2,
+            sample_rate: SAMPLE_RATE_HZ,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let mut file = Cursor::new(Vec::new());
+        WavWriter::new(&mut file, spec).unwrap().finalize().unwrap();
+        assert!(pcm(file.get_ref()).is_err());
     }
 }
