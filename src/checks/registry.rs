@@ -238,6 +238,31 @@ pub const CHECKS: &[Check] = &[
         super::auth::service_token
     ),
     check!(
+        "backends-wired",
+        "src/checks/voice/backends_wired.rs",
+        super::voice::backends_wired
+    ),
+    check!(
+        "asr-config-fix",
+        "src/checks/voice/asr_config_fix.rs",
+        super::voice::asr_config_fix
+    ),
+    check!(
+        "factory-providers",
+        "src/checks/voice/factory_providers.rs",
+        super::voice::factory_providers
+    ),
+    check!(
+        "ws-audio-framing",
+        "src/checks/voice/ws_audio_framing.rs",
+        super::voice::ws_audio_framing
+    ),
+    check!(
+        "voice-roundtrip-test",
+        "src/checks/voice/voice_roundtrip_test.rs",
+        super::voice::voice_roundtrip_test
+    ),
+    check!(
         "restart-method",
         "src/checks/supervision/restart_method.rs",
         super::supervision::restart_method
@@ -311,6 +336,11 @@ pub const CHECKS: &[Check] = &[
         "verification-tests",
         "src/checks/tools/verification_tests.rs",
         super::tools::verification_tests
+    ),
+    check!(
+        "default-backend-auto",
+        "src/checks/voice/default_backend_auto.rs",
+        super::voice::default_backend_auto
     ),
     check!(
         "streaming-asr",

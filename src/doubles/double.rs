@@ -430,6 +430,8 @@ async fn read(inner: &Inner, request: Request<Body>) -> Result<Call, StatusCode>
         let value = String::from_utf8_lossy(value.as_bytes());
         headers.insert(name.as_str().to_owned(), redact(name.as_str(), &value));
     }
+    let credential = head.headers.get(header::AUTHORIZATION);
+    let credential = credential.map(|value| sha256_hex(value.as_bytes()));
     let limited = http_body_util::Limited::new(body, BODY_LIMIT_BYTES);
     let bytes = limited
         .collect()
@@ -446,6 +448,7 @@ async fn read(inner: &Inner, request: Request<Body>) -> Result<Call, StatusCode>
         path: head.uri.to_string(),
         body: inner.kind.request(&headers, &bytes),
         headers,
+        credential,
         key,
         committed_us: None,
         answered: false,

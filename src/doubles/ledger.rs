@@ -15,6 +15,9 @@ pub struct Call {
     pub path: String,
     /// Headers by lower-case name, tokens redacted.
     pub headers: BTreeMap<String, String>,
+    /// SHA-256 of the `Authorization` header, which is redacted, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// The body; null when it is not JSON.
     pub body: Value,
     /// The `Idempotency-Key`, without its quotes.
@@ -121,6 +124,7 @@ mod tests {
             at_us: 1,
             path: "/run".to_owned(),
             headers: BTreeMap::new(),
+            credential: None,
             body,
             key: key.map(str::to_owned),
             committed_us: None,

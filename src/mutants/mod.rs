@@ -32,6 +32,7 @@ mod tasks;
 mod tasks_routes;
 mod turns;
 mod verification;
+mod voice;
 pub mod wire;
 
 use crate::model::{self, MutantSpec, TargetSpec};
@@ -92,6 +93,7 @@ const SUBJECTS: &[&[Mutant]] = &[
     consent::MUTANTS,
     memory::MUTANTS,
     speech::MUTANTS,
+    voice::MUTANTS,
     storms::MUTANTS,
     reliability::MUTANTS,
     exposure::MUTANTS,

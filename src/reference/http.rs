@@ -8,6 +8,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use rustls::ClientConfig;
 
 use super::breaker::{Breaker, Went};
@@ -87,8 +89,40 @@ impl Http {
         };
         let ticket = breaker.ask().map_err(Fault::NotSent)?;
         let answer = self.call(request, timeout).await;
-        ticket.over(went(&answer));
+        ticket.over(went(answer.as_ref().map(|(status, _)| *status)));
         answer
+    }
+
+    /// Sends a request and waits for the head of its answer: the status, and the body as it comes,
+    /// for which nobody waits here. What the breaker is told is the head.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn begin(
+        &self,
+        request: reqwest::RequestBuilder,
+        timeout: Duration,
+    ) -> Result<(u16, BoxStream<'static, Result<Bytes, String>>), Fault> {
+        let ticket = match &self.breaker {
+            Some(breaker) => Some(breaker.ask().map_err(Fault::NotSent)?),
+            None => None,
+        };
+        let answer = match tokio::time::timeout(timeout, request.send()).await {
+            Err(_) => Err(Fault::InDoubt("no answer in time".to_owned())),
+            Ok(Err(error)) if error.is_connect() || error.is_builder() => {
+                Err(Fault::NotSent(cause(&error)))
+            }
+            Ok(Err(error)) => Err(Fault::InDoubt(cause(&error))),
+            Ok(Ok(answer)) => Ok(answer),
+        };
+        let head = answer.as_ref().map(|answer| answer.status().as_u16());
+        if let Some(ticket) = ticket {
+            ticket.over(went(head));
+        }
+        let answer = answer?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes_stream().map_err(|error| cause(&error));
+        Ok((status, body.boxed()))
     }
 
     async fn call(
@@ -126,9 +160,9 @@ impl Http {
 }
 
 /// What an answer says of who gave it: a fault of its own is as good as none.
-fn went(answer: &Result<(u16, Bytes), Fault>) -> Went {
+fn went(answer: Result<u16, &Fault>) -> Went {
     match answer {
-        Ok((status @ 500.., _)) => Went::Wrong(format!("status {status}")),
+        Ok(status @ 500..) => Went::Wrong(format!("status {status}")),
         Ok(_) => Went::Well,
         Err(Fault::NotSent(why) | Fault::InDoubt(why)) => Went::Wrong(why.clone()),
     }

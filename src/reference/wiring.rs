@@ -120,9 +120,17 @@ pub fn resumers() -> Vec<Resumer> {
 pub type Open = fn(Arc<Service>) -> BoxFuture<'static, Result<(), StoreError>>;
 
 /// `(service, what is opened)`.
-pub const OPEN: &[(&str, Open)] = &[("memory-engine", |svc| {
-    Box::pin(async move { memory::restore(&svc).await })
-})];
+pub const OPEN: &[(&str, Open)] = &[
+    ("memory-engine", |svc| {
+        Box::pin(async move { memory::restore(&svc).await })
+    }),
+    ("pipecat", |svc| {
+        Box::pin(async move {
+            (svc.parts.voice.prepare)(svc.clone()).await;
+            Ok(())
+        })
+    }),
+];
 
 /// What is done once a process that stops has answered its last request.
 pub const CLOSE: &[(&str, Task)] = &[("memory-engine", |svc| Box::pin(memory::close(svc)))];

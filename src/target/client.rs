@@ -118,12 +118,27 @@ impl Client {
         path: &str,
         bound: Duration,
     ) -> Result<Socket, NotOpen> {
+        let own = self.line.correlation_id();
+        self.open_under(&own, service, path, bound).await
+    }
+
+    /// The same under a correlation id of the caller's.
+    ///
+    /// # Errors
+    /// What was answered instead.
+    pub async fn open_under(
+        &self,
+        correlation_id: &str,
+        service: &str,
+        path: &str,
+        bound: Duration,
+    ) -> Result<Socket, NotOpen> {
         let Some(base) = self.base(service) else {
             let why = format!("the target names no service {service}");
             return Err(NotOpen::Failed(why));
         };
         let url = format!("{}{path}", base.replacen("http", "ws", 1));
-        let own = ("x-correlation-id".to_owned(), self.line.correlation_id());
+        let own = ("x-correlation-id".to_owned(), correlation_id.to_owned());
         let header = self.line.keys.header(&self.credential);
         let header = header.map(|(name, value)| (name.to_owned(), value));
         Socket::open(&url, std::iter::once(own).chain(header), bound).await

@@ -116,6 +116,21 @@ impl Talk {
         Self::on(cx, client, "pipecat", &format!("/v1/voice/{session}")).await
     }
 
+    /// The same under a correlation id of the caller's.
+    ///
+    /// # Errors
+    /// What was answered instead.
+    pub async fn under(
+        cx: &Cx,
+        client: &Client,
+        session: &str,
+        correlation_id: &str,
+    ) -> Result<Self, Undecided> {
+        let path = format!("/v1/voice/{session}");
+        let socket = client.open_under(correlation_id, "pipecat", &path, BOUND);
+        Self::opened(cx, &path, socket.await)
+    }
+
     /// Opens any other socket of a service.
     ///
     /// # Errors
@@ -126,7 +141,10 @@ impl Talk {
         service: &str,
         path: &str,
     ) -> Result<Self, Undecided> {
-        let socket = client.open(service, path, BOUND).await;
+        Self::opened(cx, path, client.open(service, path, BOUND).await)
+    }
+
+    fn opened(cx: &Cx, path: &str, socket: Result<Socket, NotOpen>) -> Result<Self, Undecided> {
         let socket = socket.map_err(|why| {
             Undecided(match why {
                 NotOpen::Refused(status) => format!("{path} was answered {status}"),
@@ -151,6 +169,14 @@ impl Talk {
         let line = Line::text(self.clock.now_us(), By::Us, &frame);
         self.lines.push(line);
         let _ = self.socket.say(&frame.to_string()).await;
+    }
+
+    /// Sends a text as it stands, likewise.
+    pub async fn write(&mut self, text: &str) {
+        let frame = serde_json::from_str(text).unwrap_or(Value::Null);
+        let line = Line::text(self.clock.now_us(), By::Us, &frame);
+        self.lines.push(line);
+        let _ = self.socket.say(text).await;
     }
 
     /// Sends a binary frame, likewise.

@@ -104,8 +104,8 @@ fn length(piece: &Piece) -> Understood {
 async fn ask(svc: &Service, key: Option<String>, piece: &Piece) -> Result<Understood, Unavailable> {
     let config = svc.config();
     let url = config.backends.asr.url.trim_end_matches('/');
-    let mut request = svc
-        .http
+    let http = svc.toward("asr");
+    let mut request = http
         .post(format!("{url}{}", Kind::Asr.path()))
         .header("content-type", "application/octet-stream")
         .header("x-correlation-id", &piece.correlation_id)
@@ -117,7 +117,7 @@ async fn ask(svc: &Service, key: Option<String>, piece: &Piece) -> Result<Unders
         request = request.bearer_auth(key);
     }
     let timeout = Duration::from_millis(config.voice.asr.timeout_ms);
-    let text = match svc.http.send(request, timeout).await {
+    let text = match http.send(request, timeout).await {
         Ok((200, bytes)) => {
             let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             answer["text"].as_str().map(str::to_owned)

@@ -18,13 +18,17 @@ pub mod vad;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::service::Service;
 use super::web::{Call, Field, Reply, Row, handler, may_open};
 
 pub use asr::{Ears, Piece, Transcribe, Transcript, Understood, transcribe};
 pub use conversation::{Spoken, Stop};
 pub use framing::{Framing, Inbound, read};
-pub use providers::{Choice, Choose, ChosenBy, Found, Kind, Probed, Providers, choose, discover};
+pub use providers::{
+    Choice, Choose, ChosenBy, Found, Kind, Probed, Providers, choose, discover, probe,
+};
 pub use speech::{Playing, Speech};
 pub use tts::{Mouth, Saying};
 pub use turn::{Turns, Utterance};
@@ -37,11 +41,16 @@ pub struct Unavailable(pub String);
 /// What makes utterances of audio.
 pub type Detector = fn(VadRule) -> Box<dyn TurnDetector>;
 
+/// What is done before the first request, which waits for it.
+pub type Prepare = fn(Arc<Service>) -> BoxFuture<'static, ()>;
+
 /// What may be swapped.
 #[derive(Clone)]
 pub struct Seams {
     /// How a message is read.
     pub framing: Framing,
+    /// What is looked for before the first request.
+    pub prepare: Prepare,
     /// Which provider is in force.
     pub choose: Choose,
     /// What makes utterances of audio.
@@ -62,6 +71,7 @@ impl Default for Seams {
     fn default() -> Self {
         Self {
             framing: framing::read,
+            prepare: |_| Box::pin(std::future::ready(())),
             choose: providers::choose,
             detector: |rule| Box::new(Vad::new(rule)),
             ears: Arc::new(asr::ByProvider),

@@ -248,7 +248,8 @@ pub async fn discover(svc: Arc<Service>) {
     }
 }
 
-async fn probe(svc: &Service, kind: Kind) -> Probed {
+/// Whether a backend is there just now.
+pub async fn probe(svc: &Service, kind: Kind) -> Probed {
     let config = svc.config();
     let url = kind.url(&config).trim_end_matches('/');
     let request = svc.http.get(format!("{url}/healthz"));

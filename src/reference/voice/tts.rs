@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Unavailable;
 use super::providers::{Choice, Kind};
+use crate::reference::http::Fault;
 use crate::reference::service::Service;
 
 /// Bytes that a letter takes, spoken without a network: 20 ms.
@@ -75,18 +76,15 @@ fn hum(text: &str) -> Pcm {
 async fn ask(svc: &Service, saying: &Saying) -> Result<Pcm, Unavailable> {
     let config = svc.config();
     let url = config.backends.tts.url.trim_end_matches('/');
-    let request = svc
-        .http
+    let http = svc.toward("tts");
+    let request = http
         .post(format!("{url}{}", Kind::Tts.path()))
         .header("x-correlation-id", &saying.correlation_id)
         .json(&json!({"text": saying.text}));
     let within = Duration::from_millis(config.voice.tts.timeout_ms);
-    let late = || Unavailable("no answer in time".to_owned());
-    let gone = |error: reqwest::Error| Unavailable(error.to_string());
-    let answer = tokio::time::timeout(within, request.send());
-    let answer = answer.await.map_err(|_| late())?.map_err(gone)?;
-    match answer.status().as_u16() {
-        200 => Ok(answer.bytes_stream().map_err(gone).boxed()),
-        status => Err(Unavailable(format!("status {status}"))),
+    match http.begin(request, within).await {
+        Ok((200, body)) => Ok(body.map_err(Unavailable).boxed()),
+        Ok((status, _)) => Err(Unavailable(format!("status {status}"))),
+        Err(Fault::NotSent(why) | Fault::InDoubt(why)) => Err(Unavailable(why)),
     }
 }
