@@ -206,7 +206,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         all.push(dependencies::own(cx, name).await?);
     }
     let mut config = dependencies::config(&all);
-    for one in all.iter().filter(|one| one.backend) {
+    for one in all.iter().filter(|one| one.has_limit()) {
         let timeout = json!({"backends": {one.name.as_str(): {"timeout_ms": TIMEOUT_MS}}});
         merge(&mut config, &timeout);
     }

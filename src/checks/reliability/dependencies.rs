@@ -42,6 +42,11 @@ impl Dependency {
         self.link.faults(Faults::both_ways(NEVER));
     }
 
+    /// Whether it is a backend with a time limit beside its address.
+    pub(super) fn has_limit(&self) -> bool {
+        self.backend && defaults()["backends"][self.name.as_str()]["timeout_ms"].is_u64()
+    }
+
     /// Is as it was.
     pub(super) async fn restore(&mut self) {
         self.link.heal();
