@@ -7,6 +7,8 @@
 //! stopped, and what the backend had yet to give of it must never be heard. What interrupted it is a
 //! turn like any other, and is answered to its end.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -71,10 +73,6 @@ pub fn judge(seen: &Evidence) -> Judgement {
     }
     judgement.exercised("silences", u64::from(seen.quiet.is_some()));
     let whole = format!("{first}{second}");
-    let finals = |lines: &[Line]| -> Vec<String> {
-        let finals = lines.iter().filter(|line| line.is("transcript.final"));
-        finals.map(|line| line.said().to_owned()).collect()
-    };
     for (until, what) in [
         (seen.quiet, format!("{QUIET_MS} ms of silence")),
         (seen.paused, format!("pauses of {PAUSE_MS} ms")),
@@ -106,6 +104,14 @@ pub fn judge(seen: &Evidence) -> Judgement {
         stopped_ms.map_or("not at all".to_owned(), |ms| format!("after {ms} ms"))
     );
     judgement
+}
+
+/// What was understood of each utterance that ended. One that is told twice ended once.
+fn finals(lines: &[Line]) -> Vec<&str> {
+    let mut ids = BTreeSet::new();
+    let finals = lines.iter().filter(|line| line.is("transcript.final"));
+    let first = finals.filter(|line| ids.insert(line.turn_id.as_deref()));
+    first.map(Line::said).collect()
 }
 
 /// Who speaks stops what is played, for good, and is answered; after how long it was stopped.

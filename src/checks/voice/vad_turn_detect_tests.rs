@@ -88,6 +88,13 @@ fn nothing_at_all_is_undecided() {
 }
 
 #[test]
+fn an_utterance_that_is_told_twice_is_one() {
+    let mut seen = good();
+    seen.lines[4] = seen.lines[5].clone();
+    assert_eq!(judge(&seen).violations, Vec::<String>::new());
+}
+
+#[test]
 fn every_violation_of_turns_is_seen() {
     let early = |at: usize, to: usize| {
         move |seen: &mut Evidence| {
