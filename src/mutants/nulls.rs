@@ -125,6 +125,10 @@ impl Frozen {
 }
 
 impl Rewrite for Frozen {
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn before(&self, ask: &Ask) -> Option<Reply> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = first.get(&Self::key(ask))?;

@@ -5,6 +5,7 @@
 //! on a WebSocket.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Map, Value};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::reference::parts::Bind;
@@ -89,6 +91,11 @@ pub trait Rewrite: Send + Sync + 'static {
     /// Answers in the service's place, or lets the request through.
     fn before(&self, _ask: &Ask) -> Option<Reply> {
         None
+    }
+
+    /// Whether a WebSocket says what it said first over and over.
+    fn repeats(&self) -> bool {
+        false
     }
 
     /// Rewrites the service's answer.
@@ -250,7 +257,7 @@ async fn pass(State(front): State<Front>, request: Request) -> Response {
         None => match send(&front, &ask).await {
             Ok(sent) => match (sent.status(), switches) {
                 (StatusCode::SWITCHING_PROTOCOLS, Some(switches)) => {
-                    return tunnel(sent, switches);
+                    return tunnel(sent, switches, front.rewrite.repeats());
                 }
                 _ => match whole(sent).await {
                     Ok(reply) => front.rewrite.after(&ask, reply),
@@ -263,8 +270,9 @@ async fn pass(State(front): State<Front>, request: Request) -> Response {
     answer(reply)
 }
 
-/// A connection that has become a WebSocket: what is said on it passes as it is.
-fn tunnel(sent: hyper::Response<Incoming>, switches: OnUpgrade) -> Response {
+/// A connection that has become a WebSocket: what is said on it passes as it is, or up to the first
+/// thing that the service says, which is said again from then on.
+fn tunnel(sent: hyper::Response<Incoming>, switches: OnUpgrade, repeats: bool) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     response.headers_mut().clone_from(sent.headers());
     tokio::spawn(async move {
@@ -272,10 +280,40 @@ fn tunnel(sent: hyper::Response<Incoming>, switches: OnUpgrade) -> Response {
         if let (Ok(client), Ok(service)) = (client, service) {
             let (mut client, mut service) = (TokioIo::new(client), TokioIo::new(service));
             // Either end may hang up at any time.
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut service).await;
+            if repeats {
+                let _ = repeat(client, service).await;
+            } else {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut service).await;
+            }
         }
     });
     response
+}
+
+/// What the service says first answers whatever the client says afterwards.
+async fn repeat<C, S>(mut client: C, mut service: S) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut asked, mut said) = ([0; 16 * 1024], [0; 16 * 1024]);
+    let said = loop {
+        tokio::select! {
+            bytes = client.read(&mut asked) => match bytes? {
+                0 => return Ok(()),
+                bytes => service.write_all(&asked[..bytes]).await?,
+            },
+            bytes = service.read(&mut said) => match bytes? {
+                0 => return Ok(()),
+                bytes => break &said[..bytes],
+            },
+        }
+    };
+    client.write_all(said).await?;
+    while client.read(&mut asked).await? > 0 {
+        client.write_all(said).await?;
+    }
+    Ok(())
 }
 
 async fn send(front: &Front, ask: &Ask) -> Result<hyper::Response<Incoming>> {
@@ -322,7 +360,6 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use serde_json::json;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -362,6 +399,27 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(first_line(&mut client).await, "HTTP/1.1 204 No Content");
+    }
+
+    #[tokio::test]
+    async fn what_was_said_first_is_said_again() {
+        let (mut client, proxy) = tokio::io::duplex(64);
+        let (behind, mut service) = tokio::io::duplex(64);
+        let passing = tokio::spawn(repeat(proxy, behind));
+        let mut bytes = [0; 3];
+        client.write_all(b"one").await.unwrap();
+        service.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"one");
+        service.write_all(b"uno").await.unwrap();
+        client.read_exact(&mut bytes).await.unwrap();
+        for asked in [b"two", b"six"] {
+            client.write_all(asked).await.unwrap();
+            client.read_exact(&mut bytes).await.unwrap();
+            assert_eq!(&bytes, b"uno");
+        }
+        drop(client);
+        passing.await.unwrap().unwrap();
+        assert_eq!(service.read(&mut bytes).await.unwrap(), 0);
     }
 
     #[tokio::test]
