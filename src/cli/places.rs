@@ -67,5 +67,5 @@ pub(super) fn default_jobs() -> usize {
 /// How many drives of a proof at a time when nobody says: a mutant makes its gate wait for what
 /// never comes.
 pub(super) fn proof_jobs() -> usize {
-    4 * std::thread::available_parallelism().map_or(1, usize::from)
+    6 * std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// Go on with the last proof of these sources: what it decided is not driven again
     #[arg(long, conflicts_with = "seed")]
     resume: bool,
-    /// How many drives at a time [default: four times the processors]
+    /// How many drives at a time [default: six times the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Where the matrix goes [default: releases/vX.Y.Z for a whole release, else target/sonia]

@@ -166,7 +166,13 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
             leaked: Vec::new(),
         };
         attempt(cx, &stage, &secret, &mut tried).await?;
+        let mut judgement = Judgement::default();
+        one(&tried, &mut judgement);
         seen.tried.push(tried);
+        if !judgement.violations.is_empty() {
+            // Nothing more is learned from another start.
+            break;
+        }
     }
     Ok(())
 }

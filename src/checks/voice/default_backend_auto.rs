@@ -57,6 +57,8 @@ pub struct Start {
     pub at_start: Providers,
     /// Whether it was ready in time.
     pub ready: bool,
+    /// Whether it was not waited for any more, because it is not ready or does not tell.
+    pub given_up: bool,
     /// How the providers were made, and what was told once it was as expected or the time was over.
     pub told: Vec<(Providers, Sent)>,
 }
@@ -187,7 +189,12 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     ];
     for (environment, providers) in starts {
         let start = start(cx, &mut links, environment, providers).await?;
+        let given_up = start.given_up;
         seen.starts.push(start);
+        if given_up {
+            // Nothing more is learned from another start.
+            break;
+        }
     }
     Ok(())
 }
@@ -203,6 +210,7 @@ async fn start(
         environment: environment.map(str::to_owned),
         at_start,
         ready: false,
+        given_up: true,
         told: Vec::new(),
     };
     links.make(at_start).await;
@@ -215,14 +223,19 @@ async fn start(
     let Some(mut instance) = started(cx, setup).await? else {
         return Ok(start);
     };
-    start.ready = true;
+    (start.ready, start.given_up) = (true, false);
     let client = instance.client(Credential::Operator(1));
     let within = BOUND + Duration::from_millis(PROBE_MS);
     for now in providers {
         links.make(*now).await;
         let told = |answer: &Value| is_told(answer, environment, *now);
         let sent = backends_until(cx, &client, within, told).await;
+        let right = told(&sent.answer);
         start.told.push((*now, sent));
+        if !right {
+            start.given_up = true;
+            break;
+        }
     }
     instance.exited();
     Ok(start)

@@ -19,6 +19,7 @@ fn good() -> Evidence {
         environment: environment.map(str::to_owned),
         at_start: told[0].0,
         ready: true,
+        given_up: false,
         told,
     };
     let builtin = (Providers::Up, sent(Some("builtin"), "environment", true));

@@ -103,6 +103,12 @@ pub fn judge(seen: &Evidence) -> Judgement {
     judgement
 }
 
+fn is_right(tried: &Tried) -> bool {
+    let mut judgement = Judgement::default();
+    one(tried, &mut judgement);
+    judgement.violations.is_empty()
+}
+
 /// One start; whether all its names are known.
 fn one(tried: &Tried, judgement: &mut Judgement) -> bool {
     let about = format!("asr {:?}, tts {:?}", tried.asr, tried.tts);
@@ -187,7 +193,12 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
             ..Tried::default()
         };
         attempt(cx, &stage, (asr, tts), &mut tried).await?;
+        let right = is_right(&tried);
         seen.tried.push(tried);
+        if !right {
+            // Nothing more is learned from another start.
+            break;
+        }
     }
     Ok(())
 }

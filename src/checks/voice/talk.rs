@@ -14,6 +14,8 @@ use crate::target::{Client, Heard, NotOpen, Socket};
 
 /// The longest that anything on a voice socket may take.
 pub const BOUND: Duration = Duration::from_secs(10);
+/// How long somebody is listened to who was silent for all of [`BOUND`] before.
+const RESIGNED: Duration = Duration::from_millis(500);
 
 /// Who said a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +105,7 @@ impl Line {
 pub struct Talk {
     socket: Socket,
     clock: Clock,
+    patience: Duration,
     /// The conversation so far.
     pub lines: Vec<Line>,
 }
@@ -154,6 +157,7 @@ impl Talk {
         Ok(Self {
             socket,
             clock: cx.clock,
+            patience: BOUND,
             lines: Vec::new(),
         })
     }
@@ -187,15 +191,19 @@ impl Talk {
     }
 
     /// Listens until a line of the target is what is awaited; false when it is not within
-    /// [`BOUND`], or the socket is closed. Lines that came before do not count.
+    /// [`BOUND`], or the socket is closed. Lines that came before do not count. Who was waited for
+    /// in vain once is not waited for so long again.
     pub async fn until(&mut self, mut awaited: impl FnMut(&Line) -> bool) -> bool {
-        let end = tokio::time::Instant::now() + BOUND;
+        let end = tokio::time::Instant::now() + self.patience;
         loop {
             let left = end.saturating_duration_since(tokio::time::Instant::now());
             let heard = self.socket.hear(left).await;
             let at_us = self.clock.now_us();
             let line = match heard {
-                Heard::Nothing => return false,
+                Heard::Nothing => {
+                    self.patience = RESIGNED;
+                    return false;
+                }
                 Heard::Frame(frame) => Line::text(at_us, By::Target, &frame),
                 Heard::Bytes(bytes) => Line::audio(at_us, By::Target, &bytes),
                 Heard::Closed(code) => {

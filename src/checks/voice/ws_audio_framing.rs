@@ -198,7 +198,9 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
         sent += LETTERS * tones::FRAME_BYTES + tones::FRAME_BYTES;
         let all = || async { (pcm(&pieces(&stage)).len() >= sent).then_some(()) };
         // What is missing is the judge's to see.
-        let _ = cx.until("audio at the provider", BOUND, all).await;
+        if cx.until("audio at the provider", BOUND, all).await.is_err() {
+            break;
+        }
     }
     talk.say_as("input.text", Some("t-1"), json!({"text": TEXT}))
         .await;
