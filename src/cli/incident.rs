@@ -36,7 +36,7 @@ pub(super) fn made(options: &Options, parts: &Parts, out: &Path) -> Result<Expor
 /// What to say about a bundle that cannot be read.
 pub(super) fn unread(path: &Path, error: &std::io::Error) -> Stop {
     let what = format!("cannot read {}: {error}", path.display());
-    Stop::usage(what, "give the folder or the .tar.gz of an incident bundle")
+    Stop::usage(what, "give the folder or the .tar.gz of a bundle")
 }
 
 fn no_key(error: &KeyRefused) -> Stop {

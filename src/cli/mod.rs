@@ -17,6 +17,7 @@ mod merge;
 mod papers;
 mod places;
 mod prove;
+mod release;
 mod screen;
 mod serve;
 mod settings;
@@ -68,7 +69,7 @@ enum Command {
     Merge(merge::Arguments),
     /// Make a pair of keys for signing reports
     Key(key::Arguments),
-    /// Make an incident bundle of a data directory, or verify one
+    /// Make a bundle of a release or of an incident, or verify one
     Bundle(bundle::Arguments),
     /// Run a chaos drill
     Chaos(chaos::Arguments),

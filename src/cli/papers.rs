@@ -27,16 +27,30 @@ pub(super) fn write(
 ) -> Result<(), Stop> {
     let path = out.join(ATTESTATION_FILE);
     attest(&path, out, written, key).map_err(|error| places::unwritable(&path, &error))?;
-    let path = out.join(JUNIT_FILE);
-    let text = report::junit(written).map_err(io::Error::other);
-    text.and_then(|text| write_atomically(&path, text.as_bytes()))
-        .map_err(|error| places::unwritable(&path, &error))?;
-    let path = out.join(SARIF_FILE);
-    report::write_json(&path, &report::sarif(written, plan))
-        .map_err(|error| places::unwritable(&path, &error))?;
-    let path = out.join(PAGE_FILE);
-    write_atomically(&path, page(out, written, plan).as_bytes())
-        .map_err(|error| places::unwritable(&path, &error))
+    let texts = texts(out, written, plan).map_err(|error| places::unwritable(out, &error))?;
+    for (name, text) in texts {
+        let path = out.join(name);
+        write_atomically(&path, text.as_bytes())
+            .map_err(|error| places::unwritable(&path, &error))?;
+    }
+    Ok(())
+}
+
+/// Names and texts of everything that says again, for others, what the report in `out` says.
+pub(super) fn texts(
+    out: &Path,
+    written: &GateReport,
+    plan: &Plan,
+) -> io::Result<[(&'static str, String); 3]> {
+    let sarif = serde_json::to_string_pretty(&report::sarif(written, plan))?;
+    Ok([
+        (
+            JUNIT_FILE,
+            report::junit(written).map_err(io::Error::other)?,
+        ),
+        (SARIF_FILE, format!("{sarif}\n")),
+        (PAGE_FILE, page(out, written, plan)),
+    ])
 }
 
 /// The page of the report, with what is drawn of its evidence.

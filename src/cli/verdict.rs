@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     }
     let trust = Trust {
         source_digest: model.proof_digest()?,
-        keys: keys(arguments)?,
+        keys: keys(&arguments.key)?,
         now: Timestamp::now(),
         max_age: arguments.max_age.map(SignedDuration::unsigned_abs),
         rederive: arguments.rederive,
@@ -75,11 +75,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     Ok(exit(&promotion))
 }
 
-fn keys(arguments: &Arguments) -> Result<Vec<VerifyingKey>, Stop> {
-    let given = if arguments.key.is_empty() {
-        Harness::read()?.trusted_keys
-    } else {
-        arguments.key.clone()
+/// The keys given, else those that the configuration trusts.
+pub(super) fn keys(given: &[String]) -> Result<Vec<VerifyingKey>, Stop> {
+    let given = match given {
+        [] => Harness::read()?.trusted_keys,
+        given => given.to_vec(),
     };
     let pinned = given.iter().map(|given| {
         bundle::pinned(given).map_err(|error| {

@@ -93,14 +93,16 @@ pub fn attestation(
     report_sha256: &str,
     key: &SigningKey,
 ) -> Result<String, dsse::Error> {
+    let statements = statements(report, report_sha256);
+    let lines = statements.iter().map(|statement| envelope(statement, key));
+    lines.collect()
+}
+
+/// A statement in its envelope, as a line.
+pub(super) fn envelope(statement: &Value, key: &SigningKey) -> Result<String, dsse::Error> {
     let id = sha256_hex(key.verifying_key().as_bytes());
     let signer = Ed25519Signer::from_bytes(key.as_bytes())?.with_key_id(id);
-    let mut lines = String::new();
-    for statement in statements(report, report_sha256) {
-        let payload = statement.to_string();
-        let envelope = dsse::sign(PAYLOAD_TYPE, payload.as_bytes(), &signer)?.to_json()?;
-        lines.push_str(&String::from_utf8_lossy(&envelope));
-        lines.push('\n');
-    }
-    Ok(lines)
+    let payload = statement.to_string();
+    let envelope = dsse::sign(PAYLOAD_TYPE, payload.as_bytes(), &signer)?.to_json()?;
+    Ok(format!("{}\n", String::from_utf8_lossy(&envelope)))
 }

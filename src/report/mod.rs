@@ -9,6 +9,7 @@ mod gate_report;
 mod kill_matrix;
 mod page;
 mod proof_journal;
+pub mod release;
 
 #[cfg(test)]
 use ci::sample as ci_sample;

@@ -9,6 +9,7 @@ mod dossier;
 mod finding;
 mod invariants;
 mod merge;
+mod release;
 mod rows;
 mod signed;
 #[cfg(test)]
@@ -20,4 +21,5 @@ pub use dossier::{Dossier, Kept, Sealed, read_report};
 pub use finding::{Finding, Kind};
 pub use invariants::{INVARIANTS, Invariant, InvariantState};
 pub use merge::merge;
+pub use release::{BundleReading, read_bundle};
 pub use verify::{Promotion, Trust, verify};

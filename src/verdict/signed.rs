@@ -55,7 +55,7 @@ pub(super) fn check(
 }
 
 /// The statement of a line that one of the keys signed.
-fn opened(line: &str, keys: &[VerifyingKey]) -> Result<Value, String> {
+pub(super) fn opened(line: &str, keys: &[VerifyingKey]) -> Result<Value, String> {
     let envelope = Envelope::from_json(line.as_bytes()).map_err(|error| error.to_string())?;
     let verified = keys.iter().find_map(|key| {
         let verifier = Ed25519Verifier::from_bytes(key.as_bytes()).ok()?;

@@ -18,15 +18,15 @@ use crate::report::{
 const SOURCES: &str = "5011d";
 const NOW: &str = "2026-11-25T12:00:00Z";
 
-fn model() -> Model {
+pub(super) fn model() -> Model {
     Model::embedded().unwrap()
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     model().plan("v4.7", &Selection::default()).unwrap()
 }
 
-fn key() -> SigningKey {
+pub(super) fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
@@ -111,7 +111,7 @@ fn evidence(gate: &str) -> String {
 }
 
 /// Puts a promoted release into the folder.
-fn promoted(folder: &Path) {
+pub(super) fn promoted(folder: &Path) {
     for gate in &plan().gates {
         let own = folder.join("evidence").join(&gate.spec.name);
         fs::create_dir_all(&own).unwrap();
@@ -124,14 +124,14 @@ fn promoted(folder: &Path) {
 }
 
 /// Signs what the report says now.
-fn sign(folder: &Path, key: &SigningKey) {
+pub(super) fn sign(folder: &Path, key: &SigningKey) {
     let bytes = fs::read(folder.join(REPORT_FILE)).unwrap();
     let report: GateReport = serde_json::from_slice(&bytes).unwrap();
     let lines = attestation(&report, &sha256_hex(&bytes), key).unwrap();
     fs::write(folder.join(ATTESTATION_FILE), lines).unwrap();
 }
 
-fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
     let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     change(&mut value);
     write_json(path, &value).unwrap();

@@ -135,7 +135,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(file: impl Into<String>, problem: Wrong, detail: impl Into<String>) -> Self {
+    /// A problem.
+    pub fn new(file: impl Into<String>, problem: Wrong, detail: impl Into<String>) -> Self {
         Self {
             file: file.into(),
             problem,
@@ -197,13 +198,19 @@ pub struct Exported {
 /// # Errors
 /// It cannot be read: that says nothing of the bundle.
 pub fn verify_path(path: &Path, key: &VerifyingKey) -> std::io::Result<Verdict> {
-    let found = if std::fs::metadata(path)?.is_dir() {
-        read_folder(path)?
-    } else {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        read_archive(&container::read_bounded(path)?, &name)
-    };
-    Ok(verify(&found, key))
+    Ok(verify(&read_path(path)?, key))
+}
+
+/// What is in the bundle at `path`, a folder or a `.tar.gz`, with whatever is no plain file in it.
+///
+/// # Errors
+/// It cannot be read: that says nothing of the bundle.
+pub fn read_path(path: &Path) -> std::io::Result<Found> {
+    if std::fs::metadata(path)?.is_dir() {
+        return read_folder(path);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(read_archive(&container::read_bounded(path)?, &name))
 }
 
 /// Verifies what was found in a bundle.
@@ -222,7 +229,7 @@ pub fn verify(found: &Found, key: &VerifyingKey) -> Verdict {
             };
         }
     };
-    compare(&manifest, found, &mut problems);
+    compare(&manifest.files, &[MANIFEST_FILE], found, &mut problems);
     require(&manifest, &mut problems);
     for (path, content) in &found.files {
         if let Some(chain) = chain_of(path)
@@ -266,14 +273,15 @@ fn manifest(found: &Found, key: &VerifyingKey) -> Result<Manifest, Problem> {
     Ok(manifest)
 }
 
-/// Holds every file against its row, and looks for what has no row.
-fn compare(manifest: &Manifest, found: &Found, problems: &mut Vec<Problem>) {
+/// Holds every file against its row, and looks for what has no row. The bundle's `own` files, the
+/// manifest and what signs it, have none.
+pub fn compare(rows: &[FileRow], own: &[&str], found: &Found, problems: &mut Vec<Problem>) {
     let mut listed = BTreeSet::new();
-    for row in &manifest.files {
+    for row in rows {
         let path = row.path.as_str();
         if let Some(why) = container::refuse_path(path) {
             problems.push(Problem::new(path, Wrong::Path, why));
-        } else if path == MANIFEST_FILE || !listed.insert(path) {
+        } else if own.contains(&path) || !listed.insert(path) {
             problems.push(Problem::new(path, Wrong::Duplicate, "listed twice"));
         } else if let Some(content) = found.files.get(path) {
             problems.extend(changed(row, content));
@@ -281,8 +289,8 @@ fn compare(manifest: &Manifest, found: &Found, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(path, Wrong::Missing, "listed, not there"));
         }
     }
-    for path in found.files.keys() {
-        if path != MANIFEST_FILE && !listed.contains(path.as_str()) {
+    for path in found.files.keys().map(String::as_str) {
+        if !own.contains(&path) && !listed.contains(path) {
             problems.push(Problem::new(path, Wrong::Extra, "there, not listed"));
         }
     }
