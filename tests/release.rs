@@ -123,6 +123,10 @@ fn a_bundle_is_made_twice_alike_and_verified_by_whoever_has_the_key() {
 }
 
 /// Says what a test leaves out, where its harness does not swallow it.
+#[expect(
+    clippy::explicit_write,
+    reason = "what eprintln writes is kept for tests that fail"
+)]
 fn left_out(what: &str) {
     writeln!(std::io::stderr(), "left out: {what}").unwrap();
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::Mutant;
+use super::{May, Mutant};
 use crate::reference::latency::{Percentiles, percentiles};
 use crate::reference::web::{Body, Handler};
 
@@ -21,7 +21,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "latency-stages-swapped",
         must: &["latency-budget"],
-        may: &[],
+        may: &[May {
+            gate: "stream-backpressure",
+            reason: "the samples of a stage are told under another one",
+        }],
         apply: |levers| levers.route(LATENCY, swap_model_and_tool),
     },
 ];

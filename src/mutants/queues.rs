@@ -1,7 +1,5 @@
 //! Defects of the queues that turns and calls wait in.
 
-use serde_json::json;
-
 use super::{May, Mutant};
 
 /// Turns of one queue shed, from which on these defects show: more than a push sheds, and fewer
@@ -54,9 +52,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
             },
         ],
         apply: |levers| {
-            levers.config(json!({
-                "stream": {"queue_depth": 1_000_000}, "backpressure": {"global_depth": 1_000_000},
-            }));
+            levers.part(|parts| {
+                parts.queues.full = |_, _| false;
+                parts.queues.too_many = |_, _| false;
+            });
         },
     },
 ];

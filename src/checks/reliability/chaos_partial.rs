@@ -27,7 +27,7 @@ use probes::{About, Due, IN_TIME, PROBES, Probe, declared, served};
 /// Services of the stack that others call.
 const OWN: [&str; 3] = ["memory-engine", "openclaw", "model-router"];
 /// How long the target waits for a dependency, in milliseconds.
-const TIMEOUT_MS: u64 = 300;
+const TIMEOUT_MS: u64 = 1_000;
 /// How long a breaker stays open here, in milliseconds.
 const OPEN_MS: u64 = 50;
 /// How long it may take until everybody is served again: ten times what the breaker waits, and a
