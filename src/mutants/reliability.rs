@@ -26,7 +26,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "partial-failure-hangs",
         must: &["chaos-partial"],
-        may: &[],
+        may: &[May {
+            gate: "e2e-audio-test",
+            reason: "a turn whose model hangs is waited for without end",
+        }],
         apply: |levers| {
             levers.config(json!({"backends": {"models": {"timeout_ms": 86_400_000}}}));
         },
@@ -34,7 +37,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "partial-failure-needs-restart",
         must: &["chaos-partial"],
-        may: &[],
+        may: &[May {
+            gate: "global-backpressure",
+            reason: "a chat that failed once is never served again",
+        }],
         apply: |levers| levers.route(("model-router", "POST", "/chat"), never_again),
     },
     Mutant {

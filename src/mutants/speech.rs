@@ -40,7 +40,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "asr-two-finals",
         must: &["streaming-asr"],
-        may: &[],
+        may: &[May {
+            gate: "backends-wired",
+            reason: "an utterance has two transcripts at its end",
+        }],
         apply: |levers| levers.part(|parts| parts.voice.transcribe = twice_at_the_end),
     },
     Mutant {

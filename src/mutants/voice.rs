@@ -6,7 +6,7 @@ use axum::extract::ws::Message;
 use futures_util::future::{BoxFuture, join};
 use serde_json::{Value, json};
 
-use super::Mutant;
+use super::{May, Mutant};
 use crate::reference::frames::Frame;
 use crate::reference::ids;
 use crate::reference::service::Service;
@@ -25,13 +25,63 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "voice-canned-result",
         must: &["backends-wired"],
-        may: &[],
+        may: &[
+            May {
+                gate: "asr-config-fix",
+                reason: "what was said is not what is understood",
+            },
+            May {
+                gate: "factory-providers",
+                reason: "what was said is not what is understood",
+            },
+            May {
+                gate: "ws-audio-framing",
+                reason: "what was said is not what is understood",
+            },
+            May {
+                gate: "streaming-asr",
+                reason: "what was said is not what is understood",
+            },
+            May {
+                gate: "vad-turn-detect",
+                reason: "what was said is not what is understood",
+            },
+            May {
+                gate: "e2e-audio-test",
+                reason: "what was said is not what is understood",
+            },
+        ],
         apply: |levers| levers.part(|parts| parts.voice.ears = Arc::new(Canned)),
     },
     Mutant {
         name: "voice-bytes-truncated",
         must: &["backends-wired"],
-        may: &[],
+        may: &[
+            May {
+                gate: "asr-config-fix",
+                reason: "the end of what was said is not heard",
+            },
+            May {
+                gate: "factory-providers",
+                reason: "the end of what was said is not heard",
+            },
+            May {
+                gate: "ws-audio-framing",
+                reason: "the end of what was said is not heard",
+            },
+            May {
+                gate: "streaming-asr",
+                reason: "the end of what was said is not heard",
+            },
+            May {
+                gate: "vad-turn-detect",
+                reason: "the end of what was said is not heard",
+            },
+            May {
+                gate: "e2e-audio-test",
+                reason: "the end of what was said is not heard",
+            },
+        ],
         apply: |levers| levers.part(|parts| parts.voice.ears = Arc::new(Truncates)),
     },
     Mutant {
@@ -49,7 +99,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "provider-always-builtin",
         must: &["factory-providers"],
-        may: &[],
+        may: &[May {
+            gate: "default-backend-auto",
+            reason: "what the environment names is not what is taken",
+        }],
         apply: |levers| levers.part(|parts| parts.voice.choose = builtin),
     },
     Mutant {
@@ -88,7 +141,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "voice-wrong-envelope",
         must: &["voice-roundtrip-test"],
-        may: &[],
+        may: &[May {
+            gate: "tts-streaming",
+            reason: "what was typed comes back with all that was around it",
+        }],
         apply: |levers| levers.part(|parts| parts.voice.turns = Arc::new(WholeFrame)),
     },
     Mutant {
@@ -178,9 +234,13 @@ fn known(kind: Kind, svc: &Service, found: &Found) -> Choice {
     choice
 }
 
-/// Nothing is ever found.
-fn unseen(kind: Kind, svc: &Service, _found: &Found) -> Choice {
-    choose(kind, svc, &Found::default())
+/// Where nobody names one, nothing is ever found.
+fn unseen(kind: Kind, svc: &Service, found: &Found) -> Choice {
+    let choice = choose(kind, svc, found);
+    match choice.chosen_by {
+        ChosenBy::Discovery => choose(kind, svc, &Found::default()),
+        ChosenBy::Config | ChosenBy::Environment => choice,
+    }
 }
 
 /// Nothing is served before both backends were looked at, however long that takes.
