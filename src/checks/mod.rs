@@ -5,6 +5,9 @@ pub mod audit;
 pub mod auth;
 pub(crate) mod bench;
 pub mod boot;
+#[cfg(test)]
+pub(crate) mod by_hand;
+pub mod check;
 pub mod cx;
 pub(crate) mod database;
 pub mod durability;
@@ -26,7 +29,8 @@ pub mod voice;
 
 pub use crate::chaos::Judgement;
 pub use crate::chaos::site::Span;
+pub use check::{Check, Ran, stopped};
 pub(crate) use cx::cancelled;
 pub use cx::{Cancel, Cx, CxParts, Undecided};
-pub use registry::{CHECKS, Check, Ran, find, stopped};
+pub use registry::{CHECKS, find};
 pub use sent::Sent;

@@ -245,6 +245,14 @@ impl Double {
         self.inner.ledger().calls.clone()
     }
 
+    /// Those of them that are no probes.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(|call| !call.probe);
+        calls
+    }
+
     /// Every effect so far, in order.
     #[must_use]
     pub fn effects(&self) -> Vec<Effect> {

@@ -42,6 +42,9 @@ use levers::Levers;
 /// The status route without its version.
 const STATUS_ROUTE: &str = "/slo/status";
 
+/// A day: longer than anybody waits.
+const DAY_MS: u64 = 86_400_000;
+
 /// A defect: which gates have to notice it, which may, and how it is made.
 pub struct Mutant {
     /// What is wrong.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{May, Mutant};
+use super::{DAY_MS, May, Mutant};
 use crate::reference::ids;
 use crate::reference::outbound::Sent;
 use crate::reference::outbox::{Courier, Verdict};
@@ -112,7 +112,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
         // Once at the start, when nothing can wait that was not there before.
         apply: |levers| {
-            levers.config(json!({"outbox": {"flush_interval_ms": 86_400_000}}));
+            levers.config(json!({"outbox": {"flush_interval_ms": DAY_MS}}));
         },
     },
     Mutant {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use super::{May, Mutant};
+use super::{DAY_MS, May, Mutant};
 use crate::reference::breaker::{Input, Next, Phase, Rule, State, Transition, step};
 use crate::reference::web::{Handler, Refusal};
 
@@ -31,7 +31,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             reason: "a turn whose model hangs is waited for without end",
         }],
         apply: |levers| {
-            levers.config(json!({"backends": {"models": {"timeout_ms": 86_400_000}}}));
+            levers.config(json!({"backends": {"models": {"timeout_ms": DAY_MS}}}));
         },
     },
     Mutant {

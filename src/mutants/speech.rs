@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{May, Mutant};
+use super::{DAY_MS, May, Mutant};
 use crate::reference::service::Service;
 use crate::reference::voice::conversation::Stopper;
 use crate::reference::voice::speech::AsItComes;
@@ -22,8 +22,6 @@ use crate::reference::voice::{
     Unavailable, Understood, Utterance, transcribe,
 };
 
-/// A day.
-const DAY_MS: u64 = 86_400_000;
 /// Messages that wait to be put in another order.
 const WAITING: usize = 8;
 

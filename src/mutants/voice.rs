@@ -6,7 +6,7 @@ use axum::extract::ws::Message;
 use futures_util::future::{BoxFuture, join};
 use serde_json::{Value, json};
 
-use super::{May, Mutant};
+use super::{DAY_MS, May, Mutant};
 use crate::reference::frames::Frame;
 use crate::reference::ids;
 use crate::reference::service::Service;
@@ -16,9 +16,6 @@ use crate::reference::voice::{
     Choice, ChosenBy, Ears, Found, Inbound, Kind, Piece, Turns, Unavailable, Understood, Utterance,
     choose, probe, read,
 };
-
-/// A day.
-const DAY_MS: u64 = 86_400_000;
 
 /// The mutants of this subject.
 pub(super) const MUTANTS: &[Mutant] = &[

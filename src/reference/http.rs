@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use rustls::ClientConfig;
 
-use super::breaker::{Breaker, Went};
+use super::breaker::{Breaker, Ticket, Went};
 use super::web::tls;
 
 /// A client that finds out by the URL what to speak.
@@ -84,12 +84,9 @@ impl Http {
         request: reqwest::RequestBuilder,
         timeout: Duration,
     ) -> Result<(u16, Bytes), Fault> {
-        let Some(breaker) = &self.breaker else {
-            return self.call(request, timeout).await;
-        };
-        let ticket = breaker.ask().map_err(Fault::NotSent)?;
+        let ticket = self.ticket()?;
         let answer = self.call(request, timeout).await;
-        ticket.over(went(answer.as_ref().map(|(status, _)| *status)));
+        over(ticket, answer.as_ref().map(|(status, _)| *status));
         answer
     }
 
@@ -103,26 +100,25 @@ impl Http {
         request: reqwest::RequestBuilder,
         timeout: Duration,
     ) -> Result<(u16, BoxStream<'static, Result<Bytes, String>>), Fault> {
-        let ticket = match &self.breaker {
-            Some(breaker) => Some(breaker.ask().map_err(Fault::NotSent)?),
-            None => None,
-        };
-        let answer = match tokio::time::timeout(timeout, request.send()).await {
-            Err(_) => Err(Fault::InDoubt("no answer in time".to_owned())),
-            Ok(Err(error)) if error.is_connect() || error.is_builder() => {
-                Err(Fault::NotSent(cause(&error)))
-            }
-            Ok(Err(error)) => Err(Fault::InDoubt(cause(&error))),
-            Ok(Ok(answer)) => Ok(answer),
-        };
-        let head = answer.as_ref().map(|answer| answer.status().as_u16());
-        if let Some(ticket) = ticket {
-            ticket.over(went(head));
-        }
+        let ticket = self.ticket()?;
+        let head = async { self.head(built(request)?).await };
+        let late = |_| Err(Fault::InDoubt("no answer in time".to_owned()));
+        let answer = tokio::time::timeout(timeout, head).await;
+        let answer = answer.unwrap_or_else(late);
+        over(
+            ticket,
+            answer.as_ref().map(|answer| answer.status().as_u16()),
+        );
         let answer = answer?;
         let status = answer.status().as_u16();
         let body = answer.bytes_stream().map_err(|error| cause(&error));
         Ok((status, body.boxed()))
+    }
+
+    /// What the breaker is to be told of a call, where there is one.
+    fn ticket(&self) -> Result<Option<Ticket>, Fault> {
+        let ticket = self.breaker.as_ref().map(Breaker::ask).transpose();
+        ticket.map_err(Fault::NotSent)
     }
 
     async fn call(
@@ -130,8 +126,7 @@ impl Http {
         request: reqwest::RequestBuilder,
         timeout: Duration,
     ) -> Result<(u16, Bytes), Fault> {
-        let request = request.timeout(timeout).build();
-        let request = request.map_err(|error| Fault::NotSent(cause(&error)))?;
+        let request = built(request.timeout(timeout))?;
         match &self.secure {
             Some(config) if request.url().scheme() == "https" => {
                 let call = tls::call(config, whole(&request)?);
@@ -145,17 +140,31 @@ impl Http {
     }
 
     async fn plain(&self, request: reqwest::Request) -> Result<(u16, Bytes), Fault> {
-        let in_doubt = |error| Fault::InDoubt(cause(&error));
-        match self.plain.execute(request).await {
-            Err(error) if error.is_connect() || error.is_builder() => {
-                Err(Fault::NotSent(cause(&error)))
+        let answer = self.head(request).await?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await;
+        Ok((status, body.map_err(|error| Fault::InDoubt(cause(&error)))?))
+    }
+
+    async fn head(&self, request: reqwest::Request) -> Result<reqwest::Response, Fault> {
+        self.plain.execute(request).await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                Fault::NotSent(cause(&error))
+            } else {
+                Fault::InDoubt(cause(&error))
             }
-            Err(error) => Err(in_doubt(error)),
-            Ok(response) => {
-                let status = response.status().as_u16();
-                Ok((status, response.bytes().await.map_err(in_doubt)?))
-            }
-        }
+        })
+    }
+}
+
+fn built(request: reqwest::RequestBuilder) -> Result<reqwest::Request, Fault> {
+    let request = request.build();
+    request.map_err(|error| Fault::NotSent(cause(&error)))
+}
+
+fn over(ticket: Option<Ticket>, answer: Result<u16, &Fault>) {
+    if let Some(ticket) = ticket {
+        ticket.over(went(answer));
     }
 }
 

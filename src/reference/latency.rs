@@ -58,18 +58,14 @@ impl Latencies {
     pub fn shown(&self, summary: Summary) -> Value {
         let stages = self.stages();
         let shown = |stage: &&'static str| {
-            let told = stages.get(stage);
-            let of = told.map(|samples| (samples.len(), summary(samples)));
-            let count = of.map_or(0, |(count, _)| count);
-            let [p50, p95, p99] = match of {
-                Some((_, of)) => [of.p50, of.p95, of.p99].map(Some),
-                None => [None; 3],
-            };
-            let stage = (*stage).to_owned();
-            (
-                stage,
-                json!({"count": count, "p50": p50, "p95": p95, "p99": p99}),
-            )
+            let samples = stages.get(stage);
+            let count = samples.map_or(0, Histogram::len);
+            let told = samples.map(summary);
+            let shown = json!({
+                "count": count, "p50": told.map(|told| told.p50),
+                "p95": told.map(|told| told.p95), "p99": told.map(|told| told.p99),
+            });
+            ((*stage).to_owned(), shown)
         };
         Value::Object(STAGES.iter().map(shown).collect())
     }

@@ -217,18 +217,32 @@ impl Service {
         self.shared.queues.join(lane, bounds, self.parts.queues)
     }
 
-    /// A place in a queue for what nobody would hear is shed: it comes again after a pause, as the
-    /// newest, for as long as an operation is resumed.
+    /// A place in a queue for what is resumed, which comes again as the newest when it is shed:
+    /// nobody would hear of it.
     ///
     /// # Errors
     /// When it was shed to the end.
     pub async fn insist_on(&self, lane: Lane) -> Result<Permit, Shed> {
-        let config = self.config();
-        let retry = Duration::from_millis(config.operations.retry_ms);
-        let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
+        self.tries(true, || self.queue(lane.clone())).await
+    }
+
+    /// Tries something once. What is resumed is tried again after a pause, for as long as the
+    /// configuration says: whoever asked for it has gone, and cannot ask again.
+    ///
+    /// # Errors
+    /// What went wrong last.
+    pub async fn tries<T, E, F>(&self, resumed: bool, attempt: impl Fn() -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let operations = &self.config().operations;
+        let retry = Duration::from_millis(operations.retry_ms);
+        let give_up = Instant::now() + Duration::from_millis(operations.give_up_ms);
         loop {
-            match self.queue(lane.clone()).await {
-                Err(_) if Instant::now() + retry < give_up => tokio::time::sleep(retry).await,
+            match attempt().await {
+                Err(_) if resumed && Instant::now() + retry < give_up => {
+                    tokio::time::sleep(retry).await;
+                }
                 end => return end,
             }
         }

@@ -12,7 +12,7 @@ use super::phases::Phases;
 use crate::base::files::write_atomically;
 use crate::base::json::sha256_hex;
 use crate::base::{Clock, Seed};
-use crate::checks::registry::INTERRUPTED;
+use crate::checks::check::INTERRUPTED;
 use crate::checks::{Cancel, Check, Cx, CxParts, Ran, Span, cancelled};
 use crate::model::{PlannedGate, Status, TargetSpec};
 use crate::target::Launcher;

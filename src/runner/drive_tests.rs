@@ -7,7 +7,7 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::checks::Judgement;
-use crate::checks::registry::supervise;
+use crate::checks::check::supervise;
 use crate::model::{Model, Selection};
 
 struct Bench {

@@ -26,6 +26,12 @@ pub struct Delay {
 }
 
 impl Delay {
+    /// Longer than any drive: what is delayed so does not arrive.
+    pub const NEVER: Self = Self {
+        delay_ms: 3_600_000,
+        jitter_ms: 0,
+    };
+
     pub(super) fn draw(self, rng: &mut ChaCha8Rng) -> Duration {
         let least_us = self.delay_ms.saturating_sub(self.jitter_ms) * 1_000;
         let most_us = (self.delay_ms + self.jitter_ms) * 1_000;

@@ -142,6 +142,25 @@ impl Link {
         self.set_open(false).await;
     }
 
+    /// Is as a party that is not there: refuses new connections and resets those that exist. One that
+    /// is kept open would still be served.
+    pub async fn refuse(&mut self) {
+        self.down().await;
+        self.cut();
+    }
+
+    /// Is as a party that takes everything and answers nothing.
+    pub fn silence(&self) {
+        self.faults(Faults::both_ways(Delay::NEVER));
+    }
+
+    /// Is as at first. Connections that a fault held up do not come to life again.
+    pub async fn restore(&mut self) {
+        self.heal();
+        self.cut();
+        self.up().await;
+    }
+
     /// Accepts connections again, on the same port.
     pub async fn up(&mut self) {
         self.set_open(true).await;

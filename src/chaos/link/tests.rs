@@ -13,12 +13,6 @@ use crate::base::Seed;
 
 /// Far longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Longer than any test: what is delayed so does not arrive.
-const NEVER: Delay = Delay {
-    delay_ms: 3_600_000,
-    jitter_ms: 0,
-};
-
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future)
         .await
@@ -175,7 +169,7 @@ async fn a_delay_takes_at_least_its_time_in_its_direction_only() {
         took >= Duration::from_millis(30),
         "{took:?}, expected at least 30 ms"
     );
-    link.faults(Faults::one_way(Direction::ToUpstream, NEVER));
+    link.faults(Faults::one_way(Direction::ToUpstream, Delay::NEVER));
     server.write_all(b"b").await.unwrap();
     assert_eq!(
         read(&mut client, 1).await,
@@ -189,7 +183,7 @@ async fn a_sender_is_not_held_up_by_chunks_in_flight() {
     let Pair {
         link, mut client, ..
     } = pair().await;
-    link.faults(Faults::both_ways(NEVER));
+    link.faults(Faults::both_ways(Delay::NEVER));
     for round in 1..=50 {
         client.write_all(b"chunk").await.unwrap();
         until(|| link.traffic().taken_bytes == round * 5).await;

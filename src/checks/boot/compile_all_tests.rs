@@ -1,14 +1,16 @@
 use serde_json::json;
 
 use super::{Boot, Evidence, Sent, judge};
+use crate::checks::by_hand;
 
 fn sent(status: u16, id: &str) -> Sent {
-    serde_json::from_value(json!({
-        "service": "api-gateway", "method": "GET", "path": "/v3/sessions", "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": {"session_id": id},
-    }))
-    .unwrap()
+    by_hand::sent(
+        "api-gateway",
+        "GET",
+        "/v3/sessions",
+        status,
+        json!({"session_id": id}),
+    )
 }
 
 fn good() -> Evidence {

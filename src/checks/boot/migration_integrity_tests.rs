@@ -3,14 +3,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Evidence, Newer, Older, Ran, Round, Sent, Shape, judge};
+use crate::checks::by_hand;
 
 fn sent(path: &str, status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": "api-gateway", "method": "GET", "path": path, "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent("api-gateway", "GET", path, status, answer)
 }
 
 fn shape(version: i64, tables: &[(&str, &str)]) -> Shape {

@@ -152,9 +152,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let mut control = Written::turn(&client, &session_id, &names[0]).await;
     control.look(&engine);
     seen.control = Some(control);
-    link.down().await;
-    // Connections that are kept open would still be served.
-    link.cut();
+    link.refuse().await;
     let mut outage = take(&client, &session_id, &names[1..=each], "no connection").await;
     outage.early = early(&mut outage.writes, &engine);
     link.up().await;

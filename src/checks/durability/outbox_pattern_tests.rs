@@ -3,14 +3,16 @@ use serde_json::{Value, json};
 use super::super::written::Call;
 use super::{Evidence, Outage, Written, judge};
 use crate::checks::Sent;
+use crate::checks::by_hand;
 
 fn turn(marker: &str, written: u64) -> Sent {
-    serde_json::from_value(json!({
-        "service": "api-gateway", "method": "POST", "path": "/v3/turn", "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2, "status": 200,
-        "answer": {"turn_id": format!("trn_{marker}"), "memory": {"written": written}},
-    }))
-    .unwrap()
+    by_hand::sent(
+        "api-gateway",
+        "POST",
+        "/v3/turn",
+        200,
+        json!({"turn_id": format!("trn_{marker}"), "memory": {"written": written}}),
+    )
 }
 
 fn written(marker: &str, told: u64) -> Written {

@@ -1,14 +1,10 @@
 use serde_json::{Value, json};
 
 use super::{Evidence, Fate, Sent, Story, judge};
+use crate::checks::by_hand;
 
 fn sent(method: &str, path: &str, status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": "api-gateway", "method": method, "path": path, "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent("api-gateway", method, path, status, answer)
 }
 
 fn session(id: &str, turns: u64) -> Value {

@@ -1,14 +1,10 @@
 use serde_json::{Value, json};
 
 use super::{Evidence, Look, Sent, judge};
+use crate::checks::by_hand;
 
 fn sent(path: &str, status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": "eva-os", "method": "GET", "path": path, "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent("eva-os", "GET", path, status, answer)
 }
 
 fn task(id: &str, version: u64) -> Value {

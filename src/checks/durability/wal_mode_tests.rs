@@ -3,14 +3,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Burst, Evidence, Look, Sent, judge};
+use crate::checks::by_hand;
 
 fn sent(method: &str, path: &str, status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": "memory-engine", "method": method, "path": path, "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent("memory-engine", method, path, status, answer)
 }
 
 fn stored(id: &str) -> Sent {

@@ -207,17 +207,9 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     meanwhile(cx, &client, &other, seen).await?;
     seen.released_us = Some(cx.clock.now_us());
     flood::release(cx);
-    let all = seen.turns.len();
-    let mut ended = flood::ended(&talk.lines);
-    talk.until(|line| {
-        ended += usize::from(line.turn_id.is_some() && !line.is("ack"));
-        ended >= all
-    })
-    .await;
+    flood::until_ended(&mut talk, seen.turns.len()).await;
     // Whatever comes too much has come before the answer to this.
-    talk.say("control.ping", json!({})).await;
-    talk.until(|line| line.is("ack") && line.payload["of"] == "control.ping")
-        .await;
+    talk.ping().await;
     seen.lines = talk.lines;
     seen.asked = flood::asked(cx);
     Ok(())

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checks::by_hand;
 use crate::checks::voice::talk::By;
 use serde_json::Value;
 
@@ -15,11 +16,12 @@ fn turn(id: usize, prefix: &str) -> Pushed {
 }
 
 fn sent(path: &str, answer: Value) -> Sent {
-    let text = json!({
-        "service": GATEWAY, "method": "GET", "path": path, "actor": "op-1", "role": "operator",
-        "id": "req_0", "invoked_us": 40, "returned_us": 41, "status": 200, "answer": answer,
-    });
-    serde_json::from_value(text).unwrap()
+    let sent = by_hand::sent(GATEWAY, "GET", path, 200, answer);
+    Sent {
+        invoked_us: 40,
+        returned_us: Some(41),
+        ..sent
+    }
 }
 
 fn answered(at_us: u64, turn: &Pushed) -> Line {
@@ -60,13 +62,7 @@ fn good() -> Evidence {
 }
 
 fn violated(change: impl FnOnce(&mut Evidence), words: &str) {
-    let mut seen = good();
-    change(&mut seen);
-    let violations = judge(&seen).violations;
-    assert!(
-        violations.iter().any(|violation| violation.contains(words)),
-        "{words}: {violations:?}"
-    );
+    by_hand::violated(judge, good(), change, words);
 }
 
 #[test]

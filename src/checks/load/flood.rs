@@ -97,7 +97,7 @@ pub fn release(cx: &Cx) {
 /// What the model was asked, in order.
 #[must_use]
 pub fn asked(cx: &Cx) -> Vec<Asked> {
-    let calls = cx.models.calls().into_iter().filter(|call| !call.probe);
+    let calls = cx.models.asked().into_iter();
     let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     calls
         .map(|call| Asked {
@@ -125,6 +125,18 @@ pub fn ended(lines: &[Line]) -> usize {
         .filter(|line| ends.iter().any(|end| line.is(end)));
     let ended: BTreeSet<_> = ended.filter_map(|line| line.turn_id.as_deref()).collect();
     ended.len()
+}
+
+/// Listens until so many turns have ended, or should long have.
+pub async fn until_ended(talk: &mut Talk, turns: usize) {
+    let mut now = ended(&talk.lines);
+    if now < turns {
+        talk.until(|line| {
+            now += usize::from(line.turn_id.is_some() && !line.is("ack"));
+            now >= turns
+        })
+        .await;
+    }
 }
 
 /// Whether the socket was closed by the target.

@@ -235,14 +235,7 @@ async fn ends(mut offers: Offers, seen: &mut Evidence) {
         }
     }
     let turns = flood::pushed(&offers.talk.lines);
-    let mut ended = flood::ended(&offers.talk.lines);
-    if ended < turns {
-        let count = |line: &Line| {
-            ended += usize::from(line.turn_id.is_some() && !line.is("ack"));
-            ended >= turns
-        };
-        offers.talk.until(count).await;
-    }
+    flood::until_ended(&mut offers.talk, turns).await;
     seen.lines = offers.talk.lines;
     seen.drained = true;
 }

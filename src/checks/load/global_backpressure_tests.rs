@@ -1,15 +1,11 @@
 use serde_json::Value;
 
 use super::*;
+use crate::checks::by_hand;
 use crate::checks::voice::talk::By;
 
 fn sent(status: u16, answer: Value) -> Sent {
-    let text = json!({
-        "service": GATEWAY, "method": "GET", "path": "/status", "actor": "op-1",
-        "role": "operator", "id": "req_0", "invoked_us": 1, "returned_us": 2, "status": status,
-        "answer": answer,
-    });
-    serde_json::from_value(text).unwrap()
+    by_hand::sent(GATEWAY, "GET", "/status", status, answer)
 }
 
 fn depths(stream: u64, model: u64, tool: u64) -> Sent {
@@ -53,13 +49,7 @@ fn good() -> Evidence {
 }
 
 fn violated(change: impl FnOnce(&mut Evidence), words: &str) {
-    let mut seen = good();
-    change(&mut seen);
-    let violations = judge(&seen).violations;
-    assert!(
-        violations.iter().any(|violation| violation.contains(words)),
-        "{words}: {violations:?}"
-    );
+    by_hand::violated(judge, good(), change, words);
 }
 
 #[test]

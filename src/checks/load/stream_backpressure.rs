@@ -174,22 +174,11 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     seen.before = Some(latency().await);
     seen.turns = flood::turns(cx, "flood", flooded + 1);
     let mut talk = flood::push(cx, &client, &session, &seen.turns).await?;
-    talk.say("control.ping", json!({})).await;
-    talk.until(|line| line.is("ack") && line.payload["of"] == "control.ping")
-        .await;
+    talk.ping().await;
     seen.released_us = Some(cx.clock.now_us());
     flood::release(cx);
-    let (all, mut ended) = (seen.turns.len(), flood::ended(&talk.lines));
-    if ended < all {
-        talk.until(|line| {
-            ended += usize::from(line.turn_id.is_some() && !line.is("ack"));
-            ended >= all
-        })
-        .await;
-    }
-    talk.say("control.ping", json!({})).await;
-    talk.until(|line| line.is("ack") && line.payload["of"] == "control.ping")
-        .await;
+    flood::until_ended(&mut talk, seen.turns.len()).await;
+    talk.ping().await;
     seen.lines = talk.lines;
     let last = Mutex::new(None);
     let empty = cx.until("empty queues", DRAIN_BOUND, || async {

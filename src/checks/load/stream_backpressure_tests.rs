@@ -1,6 +1,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::checks::by_hand;
 
 fn line(at_us: u64, by: By, kind: &str, id: Option<&str>, payload: &Value) -> Line {
     let frame = json!({"type": kind, "turn_id": id, "payload": payload});
@@ -8,12 +9,7 @@ fn line(at_us: u64, by: By, kind: &str, id: Option<&str>, payload: &Value) -> Li
 }
 
 fn sent(answer: Value) -> Sent {
-    let text = json!({
-        "service": GATEWAY, "method": "GET", "path": "/v3/latency", "actor": "op-1",
-        "role": "operator", "id": "req_0", "invoked_us": 1, "returned_us": 2, "status": 200,
-        "answer": answer,
-    });
-    serde_json::from_value(text).unwrap()
+    by_hand::sent(GATEWAY, "GET", "/v3/latency", 200, answer)
 }
 
 fn stages(count: u64) -> Option<Sent> {
@@ -56,13 +52,7 @@ fn good() -> Evidence {
 }
 
 fn violated(change: impl FnOnce(&mut Evidence), words: &str) {
-    let mut seen = good();
-    change(&mut seen);
-    let violations = judge(&seen).violations;
-    assert!(
-        violations.iter().any(|violation| violation.contains(words)),
-        "{words}: {violations:?}"
-    );
+    by_hand::violated(judge, good(), change, words);
 }
 
 #[test]

@@ -135,9 +135,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     link.lead_to(address(&instance)?);
     let client = instance.client(Credential::Operator(1));
     set_goals(cx, &client, Phase::Up, seen).await;
-    link.down().await;
-    // A connection that is kept open would be one to an engine that is not down.
-    link.cut();
+    link.refuse().await;
     set_goals(cx, &client, Phase::Down, seen).await;
     link.up().await;
     set_goals(cx, &client, Phase::Back, seen).await;
@@ -181,14 +179,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::checks::by_hand;
 
     fn sent(path: &str, status: u16, answer: Value) -> Sent {
-        serde_json::from_value(json!({
-            "service": "orchestrator", "method": "POST", "path": path, "actor": "op-1",
-            "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-            "status": status, "answer": answer,
-        }))
-        .unwrap()
+        by_hand::sent("orchestrator", "POST", path, status, answer)
     }
 
     fn goal(phase: Phase, words: &str) -> Goal {
@@ -249,13 +243,7 @@ mod tests {
             }),
         ];
         for (words, spoil) in cases {
-            let mut seen = good();
-            spoil(&mut seen);
-            let found = judge(&seen).violations;
-            assert!(
-                found.iter().any(|found| found.contains(words)),
-                "{words}: {found:?}"
-            );
+            by_hand::violated(judge, good(), spoil, words);
         }
     }
 

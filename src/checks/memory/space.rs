@@ -136,15 +136,11 @@ pub(super) fn results(sent: &Sent) -> Option<&Vec<Value>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::checks::by_hand;
 
     /// A request of op-1 with this answer.
     pub(crate) fn sent(path: &str, status: u16, answer: Value) -> Sent {
-        serde_json::from_value(json!({
-            "service": SERVICE, "method": "POST", "path": path, "actor": "op-1",
-            "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-            "status": status, "answer": answer,
-        }))
-        .unwrap()
+        by_hand::sent(SERVICE, "POST", path, status, answer)
     }
 
     #[test]

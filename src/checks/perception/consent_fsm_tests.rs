@@ -1,14 +1,16 @@
 use serde_json::{Value, json};
 
 use super::{EVENTS, Evidence, Pair, STATES, Sent, judge, step, way};
+use crate::checks::by_hand;
 
 fn sent(status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": "perception", "method": "POST", "path": "/v1/perception/consent",
-        "actor": "op-1", "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent(
+        "perception",
+        "POST",
+        "/v1/perception/consent",
+        status,
+        answer,
+    )
 }
 
 fn pair(state: &str, event: &str) -> Pair {

@@ -1,14 +1,10 @@
 use serde_json::{Value, json};
 
 use super::{Evidence, GUARDED_TOOL, Misuse, Sent, Story, judge, marked};
+use crate::checks::by_hand;
 
 fn sent(path: &str, status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": "eva-os", "method": "POST", "path": path, "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent("eva-os", "POST", path, status, answer)
 }
 
 fn list(markers: &[&str]) -> Sent {
@@ -131,13 +127,7 @@ fn every_way_of_permitting_something_else_is_seen() {
         }),
     ];
     for (words, spoil) in cases {
-        let mut seen = good();
-        spoil(&mut seen);
-        let found = judge(&seen).violations;
-        assert!(
-            found.iter().any(|found| found.contains(words)),
-            "{words}: {found:?}"
-        );
+        by_hand::violated(judge, good(), spoil, words);
     }
 }
 

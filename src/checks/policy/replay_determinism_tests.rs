@@ -1,12 +1,8 @@
 use super::*;
+use crate::checks::by_hand;
 
 fn sent(path: &str, status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": GATEWAY, "method": "POST", "path": path, "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent(GATEWAY, "POST", path, status, answer)
 }
 
 fn good() -> Evidence {

@@ -8,17 +8,10 @@ use serde_json::{Value, json};
 
 use crate::base::json::merge;
 use crate::chaos::Link;
-use crate::chaos::link::{Delay, Faults};
 use crate::checks::{Cx, Undecided};
 use crate::contract::defaults::defaults;
 use crate::doubles::Double;
 use crate::target::Instance;
-
-/// Longer than any drive: what is delayed so does not arrive.
-const NEVER: Delay = Delay {
-    delay_ms: 3_600_000,
-    jitter_ms: 0,
-};
 
 /// A dependency, reached over a link.
 pub(super) struct Dependency {
@@ -32,14 +25,12 @@ pub(super) struct Dependency {
 impl Dependency {
     /// Refuses connections from now on; those that exist are gone.
     pub(super) async fn refuse(&mut self) {
-        self.link.down().await;
-        // A connection that is kept open would be one to something that is not down.
-        self.link.cut();
+        self.link.refuse().await;
     }
 
     /// Takes everything and answers nothing from now on.
     pub(super) fn silence(&self) {
-        self.link.faults(Faults::both_ways(NEVER));
+        self.link.silence();
     }
 
     /// Whether it is a backend with a time limit beside its address.
@@ -49,9 +40,7 @@ impl Dependency {
 
     /// Is as it was.
     pub(super) async fn restore(&mut self) {
-        self.link.heal();
-        self.link.cut();
-        self.link.up().await;
+        self.link.restore().await;
     }
 }
 

@@ -276,14 +276,16 @@ async fn look(cx: &Cx, stack: &Stack) -> Vec<Named> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::by_hand;
 
     fn sent(service: &str) -> Sent {
-        serde_json::from_value(json!({
-            "service": service, "method": "GET", "path": "/healthz", "actor": "op-1",
-            "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-            "status": 200, "answer": {"ok": true, "service": service},
-        }))
-        .unwrap()
+        by_hand::sent(
+            service,
+            "GET",
+            "/healthz",
+            200,
+            json!({"ok": true, "service": service}),
+        )
     }
 
     /// Every service at a port of its own, from `first` on.

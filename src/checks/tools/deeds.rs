@@ -268,14 +268,10 @@ pub async fn send(client: &Client, ask: Ask) -> Sent {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::checks::by_hand;
 
     pub(crate) fn sent(status: u16, answer: Value) -> Sent {
-        serde_json::from_value(json!({
-            "service": "api-gateway", "method": "POST", "path": "/v3/actions", "actor": "op-1",
-            "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-            "status": status, "answer": answer,
-        }))
-        .unwrap()
+        by_hand::sent("api-gateway", "POST", "/v3/actions", status, answer)
     }
 
     /// An action that ended as it should.

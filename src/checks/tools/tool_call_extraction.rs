@@ -293,14 +293,10 @@ async fn turn(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::by_hand;
 
     fn sent(path: &str, answer: Value) -> Sent {
-        serde_json::from_value(json!({
-            "service": "api-gateway", "method": "POST", "path": path, "actor": "op-1",
-            "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-            "status": 200, "answer": answer,
-        }))
-        .unwrap()
+        by_hand::sent("api-gateway", "POST", path, 200, answer)
     }
 
     const STATUS: [&str; 4] = ["executed", "confirmation_required", "blocked", "malformed"];
@@ -402,13 +398,7 @@ mod tests {
             }),
         ];
         for (words, spoil) in cases {
-            let mut seen = good();
-            spoil(&mut seen);
-            let found = judge(&seen).violations;
-            assert!(
-                found.iter().any(|found| found.contains(words)),
-                "{words}: {found:?}"
-            );
+            by_hand::violated(judge, good(), spoil, words);
         }
     }
 

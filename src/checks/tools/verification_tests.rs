@@ -192,6 +192,7 @@ async fn extract(cx: &Cx, client: &Client, session: &str, about: (Deed, Value)) 
 mod tests {
     use super::super::deeds::tests::{ended, sent};
     use super::*;
+    use crate::checks::by_hand;
 
     fn extraction(deed: Deed) -> Extraction {
         let args = json!({"path": "/world/a"});
@@ -251,13 +252,7 @@ mod tests {
             }),
         ];
         for (words, spoil) in cases {
-            let mut seen = good();
-            spoil(&mut seen);
-            let found = judge(&seen).violations;
-            assert!(
-                found.iter().any(|found| found.contains(words)),
-                "{words}: {found:?}"
-            );
+            by_hand::violated(judge, good(), spoil, words);
         }
     }
 

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::pipecat::{self, PIPECAT, alive, backends, calls, started, understood, unheard};
+use super::pipecat::{self, PIPECAT, alive, backends, started, understood, unheard};
 use super::stage::{Stage, letters};
 use super::talk::Line;
 use crate::base::json::{merge, sha256_hex};
@@ -202,9 +202,9 @@ async fn attempt(
         return Ok(());
     };
     let client = instance.client(Credential::Operator(1));
-    let before = calls(&stage.asr).len();
+    let before = stage.asr.asked().len();
     tried.lines = pipecat::word(cx, &client, &tried.word).await?;
-    let made = calls(&stage.asr).into_iter().skip(before);
+    let made = stage.asr.asked().into_iter().skip(before);
     tried.carried = made.map(|call| call.credential).collect();
     let config = Sent::by(&client, Ask::get(PIPECAT, "/v3/config")).await;
     let told = backends(&client).await;

@@ -9,12 +9,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::pipecat::{backends_until, calls, tells};
+use super::pipecat::{backends_until, tells};
 use super::stage::{Stage, letters, pieces};
 use super::talk::{BOUND, By, Line, Talk};
 use crate::chaos::approvals::session;
 use crate::checks::{Cx, Judgement, Sent, Undecided};
-use crate::doubles::{speech::pcm_of, tones};
+use crate::doubles::{Double, speech::pcm_of, tones};
 use crate::target::Credential;
 use crate::violation;
 
@@ -208,17 +208,14 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let mut rng = cx.seed.child("utterances").rng();
     for _ in 0..UTTERANCES {
         let spoken = tones::speak(&letters(&mut rng, LETTERS));
-        for piece in pieces(&mut rng, &spoken, PIECES) {
-            talk.play(piece).await;
-        }
-        talk.say("input.audio.end", json!({})).await;
+        talk.utter(pieces(&mut rng, &spoken, PIECES)).await;
         let over = |line: &Line| line.is("speech.ended") || line.is("error");
         if !talk.until(over).await {
             break;
         }
     }
     seen.lines = talk.lines;
-    let bodies = |double| calls(double).into_iter().map(|call| call.body).collect();
+    let bodies = |double: &Double| double.asked().into_iter().map(|call| call.body).collect();
     seen.pieces = bodies(&stage.asr);
     seen.asked = bodies(&stage.tts);
     target.exited();

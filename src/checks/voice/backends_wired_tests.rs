@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::checks::by_hand;
 
 fn target(kind: &str, payload: &Value) -> Line {
     Line::text(
@@ -31,13 +32,16 @@ fn good() -> Evidence {
         Line::audio(9, By::Target, &tones::speak(&answer("tea"))),
     ];
     let there = json!({"provider": "http", "available": true});
-    let backends = json!({
-        "service": "pipecat", "method": "GET", "path": "/voice/backends", "actor": null,
-        "role": null, "id": "cor_1", "invoked_us": 1, "returned_us": 2, "status": 200,
-        "answer": {"asr": there, "tts": there, "vad": {"provider": "energy", "available": true}},
-    });
+    let vad = json!({"provider": "energy", "available": true});
+    let told = json!({"asr": there, "tts": there, "vad": vad});
     Evidence {
-        backends: Some(serde_json::from_value(backends).unwrap()),
+        backends: Some(by_hand::sent(
+            "pipecat",
+            "GET",
+            "/voice/backends",
+            200,
+            told,
+        )),
         lines,
         pieces: vec![piece(0, first, false), piece(1, second, true)],
         asked: vec![json!({"text": answer("tea")})],
@@ -45,11 +49,7 @@ fn good() -> Evidence {
 }
 
 fn violated(change: impl FnOnce(&mut Evidence), words: &str) {
-    let mut seen = good();
-    change(&mut seen);
-    let violations = judge(&seen).violations;
-    let found = violations.iter().any(|violation| violation.contains(words));
-    assert!(found, "{words}: {violations:?}");
+    by_hand::violated(judge, good(), change, words);
 }
 
 #[test]

@@ -57,12 +57,8 @@ async fn look(client: &Client, session: &str) -> Sent {
 #[cfg(test)]
 pub(super) fn counted(turns: u64) -> Counted {
     let sent = |turns: u64| {
-        let text = serde_json::json!({
-            "service": "api-gateway", "method": "GET", "path": "/v3/sessions/ses_1",
-            "actor": "op-1", "role": "operator", "id": "req_0", "invoked_us": 1, "returned_us": 2,
-            "status": 200, "answer": {"turn_count": turns},
-        });
-        serde_json::from_value(text).expect("this is an exchange")
+        let answer = serde_json::json!({"turn_count": turns});
+        crate::checks::by_hand::sent("api-gateway", "GET", "/v3/sessions/ses_1", 200, answer)
     };
     Counted {
         before: Some(sent(0)),

@@ -16,18 +16,12 @@ use super::stage::{self, Stage};
 use super::talk::BOUND;
 use crate::base::json::merge;
 use crate::chaos::Link;
-use crate::chaos::link::{Delay, Faults};
 use crate::checks::{Cx, Judgement, Sent, Undecided};
 use crate::target::Credential;
 use crate::violation;
 
 /// How long one look at a provider may take. Long enough that one that is there is never missed.
 const PROBE_MS: u64 = 2_000;
-/// Longer than any drive: what is delayed so does not arrive.
-const NEVER: Delay = Delay {
-    delay_ms: 3_600_000,
-    jitter_ms: 0,
-};
 
 /// How the providers are just then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,17 +139,12 @@ impl Links {
 
     async fn make(&mut self, providers: Providers) {
         for link in &mut self.0 {
-            // A connection that is kept open would be one to what was there before.
-            link.cut();
             match providers {
-                Providers::Up => {
-                    link.heal();
-                    link.up().await;
-                }
-                Providers::Down => link.down().await,
+                Providers::Up => link.restore().await,
+                Providers::Down => link.refuse().await,
                 Providers::Silent => {
-                    link.faults(Faults::both_ways(NEVER));
-                    link.up().await;
+                    link.restore().await;
+                    link.silence();
                 }
             }
         }

@@ -1,15 +1,12 @@
 //! Starts written by hand, good and bad.
 
 use super::*;
+use crate::checks::by_hand;
 
 fn sent(provider: Option<&str>, chosen_by: &str, available: bool) -> Sent {
     let one = json!({"provider": provider, "chosen_by": chosen_by, "available": available});
-    serde_json::from_value(json!({
-        "service": "pipecat", "method": "GET", "path": "/voice/backends", "actor": null,
-        "role": null, "id": "cor_1", "invoked_us": 1, "returned_us": 2, "status": 200,
-        "answer": {"asr": one, "tts": one},
-    }))
-    .unwrap()
+    let told = json!({"asr": one, "tts": one});
+    by_hand::sent("pipecat", "GET", "/voice/backends", 200, told)
 }
 
 fn good() -> Evidence {
@@ -34,11 +31,7 @@ fn good() -> Evidence {
 }
 
 fn violated(change: impl FnOnce(&mut Evidence), words: &str) {
-    let mut seen = good();
-    change(&mut seen);
-    let violations = judge(&seen).violations;
-    let found = violations.iter().any(|violation| violation.contains(words));
-    assert!(found, "{words}: {violations:?}");
+    by_hand::violated(judge, good(), change, words);
 }
 
 #[test]

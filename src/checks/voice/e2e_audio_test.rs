@@ -252,11 +252,7 @@ impl Behind {
         match how {
             How::Refuses => self.double.behave(Behaviour::fail(503)),
             How::Hangs => self.double.behave(Behaviour::hold(Point::Arrived)),
-            How::Closed => {
-                self.link.down().await;
-                // Connections that are kept open would still be served.
-                self.link.cut();
-            }
+            How::Closed => self.link.refuse().await,
         }
     }
 
@@ -371,10 +367,7 @@ async fn hangs(cx: &mut Cx, backends: &mut Backends, seen: &mut Evidence) -> Res
 /// Says this, piece by piece, and that it is all.
 async fn say(cx: &Cx, talk: &mut Talk, pcm: &[u8]) {
     let mut rng = cx.seed.child("pieces").rng();
-    for piece in pieces(&mut rng, pcm, PIECES) {
-        talk.play(piece).await;
-    }
-    talk.say("input.audio.end", json!({})).await;
+    talk.utter(pieces(&mut rng, pcm, PIECES)).await;
 }
 
 /// Listens until what was said has an end; false when it has none.

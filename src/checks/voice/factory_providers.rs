@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::pipecat::{self, PIPECAT, alive, backends_until, calls, started, understood, unheard};
+use super::pipecat::{self, PIPECAT, alive, backends_until, started, understood, unheard};
 use super::stage::{Stage, letters};
 use super::talk::{BOUND, Line};
 use crate::base::json::merge;
@@ -228,9 +228,9 @@ async fn attempt(
         one("asr", &tried.asr) && one("tts", &tried.tts)
     };
     let told = backends_until(cx, &client, BOUND, settled).await;
-    let before = calls(&stage.asr).len();
+    let before = stage.asr.asked().len();
     tried.lines = pipecat::word(cx, &client, &tried.word).await?;
-    tried.asked = calls(&stage.asr).len() - before;
+    tried.asked = stage.asr.asked().len() - before;
     tried.told = Some(told);
     tried.after = Some(Sent::by(&client, Ask::get(PIPECAT, "/healthz")).await);
     instance.exited();

@@ -2,13 +2,10 @@
 
 use super::super::talk::By;
 use super::*;
+use crate::checks::by_hand;
 
 fn sent(path: &str, answer: &Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": PIPECAT, "method": "GET", "path": path, "actor": null, "role": null,
-        "id": "cor_1", "invoked_us": 1, "returned_us": 2, "status": 200, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent(PIPECAT, "GET", path, 200, answer.clone())
 }
 
 fn target(kind: &str, payload: &Value) -> Line {
@@ -67,11 +64,7 @@ fn good() -> Evidence {
 }
 
 fn violated(change: impl FnOnce(&mut Evidence), words: &str) {
-    let mut seen = good();
-    change(&mut seen);
-    let violations = judge(&seen).violations;
-    let found = violations.iter().any(|violation| violation.contains(words));
-    assert!(found, "{words}: {violations:?}");
+    by_hand::violated(judge, good(), change, words);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::talk::{BOUND, Line, Talk};
 use crate::checks::{Cx, Sent, Undecided};
-use crate::doubles::{Call, Double, tones};
+use crate::doubles::tones;
 use crate::target::{Ask, Client, Instance, Setup};
 
 /// The service.
@@ -71,8 +71,7 @@ pub fn tells(answer: &Value, kind: &str, provider: Option<&str>, available: bool
 /// When there is no socket.
 pub async fn word(cx: &Cx, client: &Client, word: &str) -> Result<Vec<Line>, Undecided> {
     let mut talk = Talk::open(cx, client, "ses_of_nobody").await?;
-    talk.play(tones::speak(word)).await;
-    talk.say("input.audio.end", Value::Null).await;
+    talk.utter([tones::speak(word)]).await;
     let over = |line: &Line| line.is("transcript.final") || line.is("error");
     if talk.until(over).await {
         talk.ping().await;
@@ -99,11 +98,4 @@ pub fn unheard(lines: &[Line]) -> Option<&Line> {
 pub fn alive(lines: &[Line]) -> bool {
     let pong = |line: &Line| line.is("ack") && line.payload["of"] == "control.ping";
     lines.iter().any(pong)
-}
-
-/// The calls of a double that are no probes.
-#[must_use]
-pub fn calls(double: &Double) -> Vec<Call> {
-    let calls = double.calls().into_iter();
-    calls.filter(|call| !call.probe).collect()
 }

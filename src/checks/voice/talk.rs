@@ -190,6 +190,14 @@ impl Talk {
         let _ = self.socket.send_bytes(pcm).await;
     }
 
+    /// Plays an utterance piece by piece, and says that it is over.
+    pub async fn utter(&mut self, pieces: impl IntoIterator<Item = Vec<u8>>) {
+        for piece in pieces {
+            self.play(piece).await;
+        }
+        self.say("input.audio.end", json!({})).await;
+    }
+
     /// Listens until a line of the target is what is awaited; false when it is not within
     /// [`BOUND`], or the socket is closed. Lines that came before do not count. Who was waited for
     /// in vain once is not waited for so long again.

@@ -204,7 +204,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     interrupt(&mut talk, &stage, seen).await;
     seen.lines = talk.lines;
     seen.turns.look_again(&client, &session).await;
-    let asked = cx.models.calls().into_iter().filter(|call| !call.probe);
+    let asked = cx.models.asked().into_iter();
     seen.asked = asked.map(|call| word(&call.body["input_text"])).collect();
     Ok(())
 }

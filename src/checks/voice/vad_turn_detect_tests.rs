@@ -1,4 +1,5 @@
 use super::*;
+use crate::checks::by_hand;
 use crate::checks::voice::counted::counted;
 use serde_json::Value;
 
@@ -57,13 +58,7 @@ fn good() -> Evidence {
 }
 
 fn violated(change: impl FnOnce(&mut Evidence), words: &str) {
-    let mut seen = good();
-    change(&mut seen);
-    let violations = judge(&seen).violations;
-    assert!(
-        violations.iter().any(|violation| violation.contains(words)),
-        "{words}: {violations:?}"
-    );
+    by_hand::violated(judge, good(), change, words);
 }
 
 #[test]

@@ -10,7 +10,6 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::pipecat::calls;
 use super::stage::{Stage, letters};
 use super::talk::{By, Line, Talk};
 use crate::chaos::approvals::session;
@@ -218,8 +217,8 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
             lines: talk.lines,
         });
     }
-    seen.model = calls(&cx.models);
-    seen.tts = calls(&stage.tts);
+    seen.model = cx.models.asked();
+    seen.tts = stage.tts.asked();
     target.exited();
     Ok(())
 }

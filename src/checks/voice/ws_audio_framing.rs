@@ -13,7 +13,6 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::pipecat::calls;
 use super::stage::{Stage, letters};
 use super::talk::{BOUND, By, Line, Talk};
 use crate::chaos::approvals::session;
@@ -215,7 +214,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
 }
 
 fn pieces(stage: &Stage) -> Vec<Value> {
-    let calls = calls(&stage.asr).into_iter();
+    let calls = stage.asr.asked().into_iter();
     calls.map(|call| call.body).collect()
 }
 

@@ -6,6 +6,7 @@ mod keys;
 mod live;
 mod parse;
 mod settling;
+mod voice;
 
 pub use keys::{
     Address, Audit, Auth, Backends, ClockKeys, Config, Confirmations, Idempotency, Limits, Models,

@@ -41,15 +41,18 @@ pub(super) async fn background(
     Ok(tasks)
 }
 
+fn gateway(services: &[Arc<Service>]) -> Option<&Arc<Service>> {
+    services
+        .iter()
+        .find(|service| service.name == "api-gateway")
+}
+
 /// Restores the SLO machine and starts its clock, where the gateway is.
 async fn slo(
     services: &[Arc<Service>],
     shared: &Shared,
 ) -> Result<Option<JoinHandle<()>>, ServeError> {
-    let gateway = services
-        .iter()
-        .find(|service| service.name == "api-gateway");
-    let Some(gateway) = gateway else {
+    let Some(gateway) = gateway(services) else {
         return Ok(None);
     };
     let slo = slos::restore(gateway).await?;
@@ -59,10 +62,7 @@ async fn slo(
 
 /// Writes down what the breakers do: in the gateway's events, where the gateway is.
 fn breakers(services: &[Arc<Service>]) -> Option<JoinHandle<()>> {
-    let gateway = services
-        .iter()
-        .find(|service| service.name == "api-gateway");
-    let teller = gateway.or(services.first())?.clone();
+    let teller = gateway(services).or(services.first())?.clone();
     let shared = teller.shared.clone();
     Some(tokio::spawn(
         async move { shared.breakers.tell(teller).await },

@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{
@@ -14,6 +14,7 @@ use rusqlite::{
 use serde::{Deserialize, Serialize};
 
 use super::material::Imported;
+use crate::reference::store::Pool;
 use crate::reference::time::Timestamp;
 use crate::reference::web::Actor;
 
@@ -43,21 +44,18 @@ CREATE TABLE changes (
 ",
 ];
 
-/// Connections that are kept for the next look; more may be open while many look at once.
-const KEPT: usize = 4;
-
 /// Where the file is, and how long somebody else's lock on it is waited for.
 #[derive(Clone)]
 pub(super) struct Book {
     path: PathBuf,
     patience: Duration,
-    idle: Arc<Mutex<Vec<Reader>>>,
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
-/// An open file: device and inode tell whether it is still the one at its path.
-struct Reader {
+/// The file that was there at the last look, by its device and inode, and connections to it.
+struct Seen {
     file: (u64, u64),
-    conn: Connection,
+    pool: Arc<Pool>,
 }
 
 /// What may be done to users. All of it is decided before: doing it again does the same.
@@ -94,7 +92,7 @@ impl Book {
         Self {
             path,
             patience,
-            idle: Arc::default(),
+            seen: Arc::default(),
         }
     }
 
@@ -122,38 +120,33 @@ impl Book {
         tx.commit()
     }
 
-    /// Looks at the file that is there now. What went wrong keeps no connection.
+    /// Looks at the file that is there now.
     fn read<T>(
         &self,
         look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let there = std::fs::metadata(&self.path).map(|file| (file.dev(), file.ino()));
-        let kept = self.idle().pop();
-        let reader = match (kept, there) {
-            (Some(kept), Ok(there)) if kept.file == there => kept,
-            // A file that is not there is refused by SQLite, in its words.
-            (_, there) => Reader {
-                file: there.unwrap_or_default(),
-                conn: self.open()?,
-            },
+        self.pool().read(look)
+    }
+
+    /// Connections to the file that is there now. One that is not there is refused by SQLite, in its
+    /// words.
+    fn pool(&self) -> Arc<Pool> {
+        let file = std::fs::metadata(&self.path).map(|file| (file.dev(), file.ino()));
+        let fresh = || Arc::new(Pool::new(&self.path, self.patience));
+        let Ok(file) = file else {
+            return fresh();
         };
-        let seen = look(&reader.conn)?;
-        let mut idle = self.idle();
-        if idle.len() < KEPT {
-            idle.push(reader);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*seen {
+            Some(known) if known.file == file => Arc::clone(&known.pool),
+            _ => {
+                let pool = seen.insert(Seen {
+                    file,
+                    pool: fresh(),
+                });
+                Arc::clone(&pool.pool)
+            }
         }
-        Ok(seen)
-    }
-
-    fn open(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&self.path, flags)?;
-        conn.busy_timeout(self.patience)?;
-        Ok(conn)
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose key this is. Looks at every key, each in constant time, so that time tells nothing

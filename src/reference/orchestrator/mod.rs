@@ -10,7 +10,7 @@ mod plan;
 mod reach;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -180,22 +180,18 @@ async fn ask(svc: &Service, act: &Act) -> Result<Value, Failure> {
         (&act.origin, &act.causal_parent),
         body,
     );
-    let retry = Duration::from_millis(config.operations.retry_ms);
-    let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
-    loop {
-        let why = match outbound.send(&svc.http, timeout).await {
-            Sent::Answered(200, answer) => return Ok(answer),
-            Sent::Answered(status, answer) => reach::said(status, &answer),
-            Sent::NotSent(why) | Sent::InDoubt(why) => why,
-        };
-        if !act.resumed || Instant::now() + retry >= give_up {
-            return Err(Failure {
-                code: "MODEL_UNAVAILABLE",
-                message: format!("the model router did not answer: {why}"),
-            });
+    let once = || async {
+        match outbound.send(&svc.http, timeout).await {
+            Sent::Answered(200, answer) => Ok(answer),
+            Sent::Answered(status, answer) => Err(reach::said(status, &answer)),
+            Sent::NotSent(why) | Sent::InDoubt(why) => Err(why),
         }
-        tokio::time::sleep(retry).await;
-    }
+    };
+    let answer = svc.tries(act.resumed, once).await;
+    answer.map_err(|why| Failure {
+        code: "MODEL_UNAVAILABLE",
+        message: format!("the model router did not answer: {why}"),
+    })
 }
 
 /// A call of another service, for whoever set the goal.

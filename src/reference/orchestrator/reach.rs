@@ -93,28 +93,23 @@ async fn keep(svc: &Service, goal: Goal<'_>) -> Result<String, Failure> {
         why_and_where,
         body,
     );
-    let operations = &svc.config().operations;
-    let retry = Duration::from_millis(operations.retry_ms);
-    let give_up = std::time::Instant::now() + Duration::from_millis(operations.give_up_ms);
     let http = svc.toward("memory-engine");
     let bound = Duration::from_millis(svc.config().outbox.timeout_ms);
-    loop {
-        let why = match call.send(&http, bound).await {
+    let once = || async {
+        match call.send(&http, bound).await {
             Sent::Answered(201, kept) => match kept["id"].as_str() {
-                Some(id) => return Ok(id.to_owned()),
-                None => "its answer has no id".to_owned(),
+                Some(id) => Ok(id.to_owned()),
+                None => Err("its answer has no id".to_owned()),
             },
-            Sent::Answered(status, answer) => said(status, &answer),
-            Sent::NotSent(why) | Sent::InDoubt(why) => why,
-        };
-        if !goal.resumed || std::time::Instant::now() + retry >= give_up {
-            return Err(Failure {
-                code: "MEMORY_UNAVAILABLE",
-                message: format!("the memory engine did not keep the goal: {why}"),
-            });
+            Sent::Answered(status, answer) => Err(said(status, &answer)),
+            Sent::NotSent(why) | Sent::InDoubt(why) => Err(why),
         }
-        tokio::time::sleep(retry).await;
-    }
+    };
+    let kept = svc.tries(goal.resumed, once).await;
+    kept.map_err(|why| Failure {
+        code: "MEMORY_UNAVAILABLE",
+        message: format!("the memory engine did not keep the goal: {why}"),
+    })
 }
 
 /// What an answer that is no success says.

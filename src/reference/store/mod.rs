@@ -19,7 +19,7 @@ pub use error::{StoreError, is_lock};
 pub use open::{
     Migrate, OpenError, Opened, Opening, Verify, inspect, inspect_shared, migrate_down, open,
 };
-pub use readers::Readers;
+pub use readers::{Pool, Readers};
 pub use tx::Tx;
 pub use writer::{CommitFirst, GroupEnd};
 

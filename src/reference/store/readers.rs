@@ -11,13 +11,12 @@ use super::StoreError;
 /// Idle connections that are kept; more may be open while many read at once.
 const KEPT: usize = 4;
 
-/// A small pool.
+/// A small pool, read from blocking threads.
 #[derive(Clone)]
-pub struct Readers {
-    inner: Arc<Inner>,
-}
+pub struct Readers(Arc<Pool>);
 
-struct Inner {
+/// A small pool.
+pub struct Pool {
     path: PathBuf,
     busy_timeout: Duration,
     idle: Mutex<Vec<Connection>>,
@@ -26,14 +25,7 @@ struct Inner {
 impl Readers {
     /// Opens nothing yet.
     pub fn new(path: &Path, busy_timeout: Duration) -> Self {
-        let idle = Mutex::new(Vec::new());
-        Self {
-            inner: Arc::new(Inner {
-                path: path.to_owned(),
-                busy_timeout,
-                idle,
-            }),
-        }
+        Self(Arc::new(Pool::new(path, busy_timeout)))
     }
 
     /// Runs `job` in one read transaction on a blocking thread.
@@ -44,18 +36,33 @@ impl Readers {
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let inner = self.inner.clone();
-        let task = tokio::task::spawn_blocking(move || inner.read(job));
-        task.await
-            .map_err(|error| StoreError::Refused(format!("a read panicked: {error}")))?
+        let pool = Arc::clone(&self.0);
+        let task = tokio::task::spawn_blocking(move || pool.read(job));
+        let read = task
+            .await
+            .map_err(|error| StoreError::Refused(format!("a read panicked: {error}")))?;
+        Ok(read?)
     }
 }
 
-impl Inner {
-    fn read<T>(
+impl Pool {
+    /// Opens nothing yet.
+    pub fn new(path: &Path, busy_timeout: Duration) -> Self {
+        Self {
+            path: path.to_owned(),
+            busy_timeout,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Runs `job` in one read transaction. What went wrong keeps no connection.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn read<T>(
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
+    ) -> rusqlite::Result<T> {
         let kept = self
             .idle
             .lock()

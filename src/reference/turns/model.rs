@@ -1,6 +1,6 @@
 //! The call of the model backend.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -53,17 +53,7 @@ pub(in crate::reference) async fn insist(
     outbound: &Outbound,
     resumed: bool,
 ) -> Result<Value, Unanswered> {
-    let config = svc.config();
-    let retry = Duration::from_millis(config.operations.retry_ms);
-    let give_up = Instant::now() + Duration::from_millis(config.operations.give_up_ms);
-    loop {
-        match once(svc, outbound).await {
-            Err(_) if resumed && Instant::now() + retry < give_up => {
-                tokio::time::sleep(retry).await;
-            }
-            end => return end,
-        }
-    }
+    svc.tries(resumed, || once(svc, outbound)).await
 }
 
 /// One try, in its turn.

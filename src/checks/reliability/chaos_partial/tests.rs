@@ -1,14 +1,10 @@
 use serde_json::{Value, json};
 
 use super::{Evidence, How, Outage, Probed, Sent, judge};
+use crate::checks::by_hand;
 
 fn sent(status: u16, answer: Value) -> Sent {
-    serde_json::from_value(json!({
-        "service": "api-gateway", "method": "POST", "path": "/v3/turn", "actor": "op-1",
-        "role": "operator", "id": "cor_1", "invoked_us": 1, "returned_us": 2,
-        "status": status, "answer": answer,
-    }))
-    .unwrap()
+    by_hand::sent("api-gateway", "POST", "/v3/turn", status, answer)
 }
 
 fn probed(probe: &str, status: u16, answer: Value) -> Probed {
@@ -115,13 +111,7 @@ fn a_cascade_a_hang_a_pretence_and_a_recovery_that_needs_somebody_are_violations
         }),
     ];
     for (words, change) in cases {
-        let mut seen = good();
-        change(&mut seen);
-        let found = judge(&seen).violations;
-        assert!(
-            found.iter().any(|line| line.contains(words)),
-            "{words}: {found:?}"
-        );
+        by_hand::violated(judge, good(), change, words);
     }
 }
 

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use tokio::sync::watch;
 
-use super::{CHECKS, Check, Ran, find, judged, ran, supervise};
+use super::{Check, Ran};
 use crate::base::{Clock, Seed};
-use crate::checks::{Cancel, Cx, CxParts};
+use crate::checks::{CHECKS, Cancel, Cx, CxParts, find};
 use crate::model::target_spec::{TargetKind, TargetSpec};
 use crate::target::Launcher;
 
@@ -53,7 +53,7 @@ mod fake {
     }
 }
 
-const FAKE: Check = check!("fake", "src/checks/registry_tests.rs", fake);
+const FAKE: Check = check!("fake", "src/checks/check_tests.rs", fake);
 
 async fn run(how: &str, refuse: bool) -> Ran {
     let (_stop, cancel) = watch::channel(false);
