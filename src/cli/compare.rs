@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::exit::{Exit, Stop};
 use super::screen;
 use crate::report::{GateReport, REPORT_FILE};
-use crate::verdict::{Change, compare, read_report};
+use crate::verdict::{Comparison, compare, read_report};
 
 /// Example: sonia-gate compare releases/v4.7.0-baseline releases/v4.7.0
 #[derive(Debug, clap::Args)]
@@ -31,40 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
         let text = serde_json::to_string(&all).unwrap_or_default();
         screen::print(&text);
     } else {
-        let changes = |word: &str, changes: &[Change]| {
-            for one in changes {
-                screen::print(&format!(
-                    "{} {} was {}, is {}  {}",
-                    screen::verb(word),
-                    one.gate,
-                    one.before,
-                    one.after,
-                    one.detail
-                ));
-            }
-        };
-        changes("BROKEN", &all.regressions);
-        changes("MENDED", &all.fixes);
-        changes("CHANGED", &all.other);
-        for (word, names) in [
-            ("GONE", &all.gone),
-            ("NEW", &all.new),
-            ("UNPROVEN", &all.newly_unproven),
-        ] {
-            for name in names {
-                screen::print(&format!("{} {name}", screen::verb(word)));
-            }
-        }
-        let (before, after) = all.elapsed_s;
-        screen::print(&format!(
-            "{} {} broken, {} mended, {} otherwise changed, {} gone, {} new; {before} s before, {after} s now",
-            screen::verb("Summary"),
-            all.regressions.len(),
-            all.fixes.len(),
-            all.other.len(),
-            all.gone.len(),
-            all.new.len()
-        ));
+        as_text(&all).iter().for_each(|line| screen::print(line));
     }
     Ok(if all.regressions.is_empty() && all.gone.is_empty() {
         Exit::Green
@@ -73,7 +40,56 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     })
 }
 
-fn report(path: &Path) -> Result<GateReport, Stop> {
+/// A line a change, and one that counts them.
+fn as_text(all: &Comparison) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut say = |word: &str, text: String| lines.push(format!("{} {text}", screen::verb(word)));
+    for (word, changes) in [
+        ("BROKEN", &all.regressions),
+        ("MENDED", &all.fixes),
+        ("CHANGED", &all.other),
+    ] {
+        for one in changes {
+            let (gate, before, after) = (&one.gate, one.before, one.after);
+            let text = format!("{gate} was {before}, is {after}  {}", one.detail);
+            say(word, text.trim_end().to_owned());
+        }
+    }
+    for (word, names) in [
+        ("GONE", &all.gone),
+        ("NEW", &all.new),
+        ("UNPROVEN", &all.newly_unproven),
+    ] {
+        for name in names {
+            say(word, name.clone());
+        }
+    }
+    for one in &all.slower {
+        let text = format!(
+            "{} took {} s, takes {} s",
+            one.gate, one.before_s, one.after_s
+        );
+        say("SLOWER", text);
+    }
+    say("Summary", counted(all));
+    lines
+}
+
+/// `0 broken, 2 mended, ...; 24.1 s before, 22.9 s now`
+pub(super) fn counted(all: &Comparison) -> String {
+    let (before, after) = all.elapsed_s;
+    format!(
+        "{} broken, {} mended, {} otherwise changed, {} gone, {} new; {before} s before, {after} s now",
+        all.regressions.len(),
+        all.fixes.len(),
+        all.other.len(),
+        all.gone.len(),
+        all.new.len()
+    )
+}
+
+/// The report of a folder, or one that stands alone.
+pub(super) fn report(path: &Path) -> Result<GateReport, Stop> {
     let path = if path.is_dir() {
         path.join(REPORT_FILE)
     } else {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::spki::{self, der::pem::LineEnding};
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
 
 use super::exit::{Exit, Stop};
@@ -41,10 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let private = key
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| pem(&error))?;
-    let public = key
-        .verifying_key()
-        .to_public_key_pem(LineEnding::LF)
-        .map_err(|error| pem(&error))?;
+    let public = public(&key).map_err(|error| pem(&error))?;
     fs::create_dir_all(out).map_err(|error| places::unwritable(out, &error))?;
     for (name, text, mode) in [
         ("gate.key", private.as_str(), 0o600),
@@ -61,6 +58,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
         screen::print(&format!("{} {}", screen::verb("Made"), path.display()));
     }
     Ok(Exit::Green)
+}
+
+/// The public half, as PEM.
+pub(super) fn public(key: &SigningKey) -> Result<String, spki::Error> {
+    key.verifying_key().to_public_key_pem(LineEnding::LF)
 }
 
 /// The private key of a file that `key new` made.

@@ -3,6 +3,7 @@
 
 mod bundle;
 mod chaos;
+mod cleanroom;
 mod compare;
 mod exit;
 mod explain;
@@ -16,6 +17,7 @@ mod matrix;
 mod merge;
 mod papers;
 mod places;
+mod promote;
 mod prove;
 mod release;
 mod screen;
@@ -71,6 +73,10 @@ enum Command {
     Key(key::Arguments),
     /// Make a bundle of a release or of an incident, or verify one
     Bundle(bundle::Arguments),
+    /// Gate a fresh clone of HEAD, and compare it with this tree
+    Cleanroom(cleanroom::Arguments),
+    /// Everything that a promotion takes, in order
+    Promote(promote::Arguments),
     /// Run a chaos drill
     Chaos(chaos::Arguments),
     /// Serve the SONIA contract: the reference, as a process
@@ -161,23 +167,42 @@ fn run() -> Exit {
             };
         }
     };
-    let ended = match cli.command {
-        Command::Gate(arguments) => gate::run(&arguments),
-        Command::List(arguments) => list::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Prove(arguments) => prove::run(&arguments),
-        Command::Verdict(arguments) => verdict::run(&arguments),
-        Command::Compare(arguments) => compare::run(&arguments),
-        Command::Merge(arguments) => merge::run(&arguments),
-        Command::Key(arguments) => key::run(&arguments),
-        Command::Bundle(arguments) => bundle::run(&arguments),
-        Command::Chaos(arguments) => chaos::run(&arguments),
-        Command::Serve(arguments) => return serve::run(&arguments).unwrap_or_else(Stop::say),
-    };
-    match ended.unwrap_or_else(Stop::say) {
-        _ if exit::panicked() => Exit::Bug,
+    match carry_out(&cli.command).unwrap_or_else(Stop::say) {
+        _ if exit::panicked() && !matches!(cli.command, Command::Serve(_)) => Exit::Bug,
         exit => exit,
     }
+}
+
+fn carry_out(command: &Command) -> Result<Exit, Stop> {
+    match command {
+        Command::Gate(arguments) => gate::run(arguments),
+        Command::List(arguments) => list::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Prove(arguments) => prove::run(arguments),
+        Command::Verdict(arguments) => verdict::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Merge(arguments) => merge::run(arguments),
+        Command::Key(arguments) => key::run(arguments),
+        Command::Bundle(arguments) => bundle::run(arguments),
+        Command::Cleanroom(arguments) => cleanroom::run(arguments),
+        Command::Promote(arguments) => promote::run(arguments),
+        Command::Chaos(arguments) => chaos::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
+    }
+}
+
+/// Does what this line says, as if it had been typed.
+fn typed(words: &[String]) -> Result<Exit, Stop> {
+    let program = std::iter::once("sonia-gate");
+    let line = program.chain(words.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(line).map_err(|error| {
+        let what = error.to_string();
+        Stop::usage(
+            what,
+            "this is a bug in sonia-gate: it said this line itself",
+        )
+    })?;
+    carry_out(&cli.command)
 }
 
 /// Runs a future to its end on a runtime of its own, which is not waited for when it hangs.

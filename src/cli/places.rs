@@ -6,11 +6,25 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Stop;
 use crate::base::json::sha256_hex;
-use crate::model::Release;
+use crate::model::{Model, Release};
+use crate::report::REPORT_FILE;
 
 /// The folder of a release's reports.
 pub(super) fn release_folder(release: &Release) -> PathBuf {
     Path::new("releases").join(format!("v{}", release.version))
+}
+
+/// The folder of what was released before `release`, as far as one is kept: the release that it
+/// inherits from, else what is recorded as the state at its beginning.
+pub(super) fn before(model: &Model, release: &Release) -> Option<PathBuf> {
+    let parent = release.inherits.as_ref();
+    let parent = parent.and_then(|name| model.release(name).ok());
+    let recorded = |of: &Release| PathBuf::from(format!("releases/v{}-baseline", of.version));
+    let folders = parent
+        .iter()
+        .flat_map(|parent| [release_folder(parent), recorded(parent)]);
+    let mut folders = folders.chain([recorded(release)]);
+    folders.find(|folder| folder.join(REPORT_FILE).is_file())
 }
 
 /// The folder to write to.

@@ -63,6 +63,12 @@ fn folder(plan: &Plan) -> PathBuf {
     Path::new("target/sonia/prove").join(&plan.release.name)
 }
 
+/// Whether there is a journal of these sources to go on with.
+pub(super) fn can_resume(plan: &Plan, digest: &str) -> bool {
+    let path = folder(plan).join(JOURNAL_FILE);
+    ProofJournal::resume(&path, &plan.release.name, digest).is_ok_and(|found| found.is_some())
+}
+
 /// A proof that begins, or goes on.
 struct Begun {
     journal: ProofJournal,

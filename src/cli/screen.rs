@@ -20,6 +20,11 @@ pub(super) fn print(line: &str) {
     note(writeln!(out, "{line}").and_then(|()| out.flush()));
 }
 
+/// Says on stderr what is going on.
+pub(super) fn tell(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
 /// Remembers the first write to stdout that failed, a closed pipe aside.
 pub(super) fn note(written: io::Result<()>) {
     if let Err(error) = written
@@ -53,12 +58,11 @@ pub(super) fn complain(word: &str, text: &str) {
 /// The colour of a word that begins a status line. Without colour the word says it all.
 pub(super) fn verb(word: &str) -> String {
     let style = match word {
-        "PASS" | "PROMOTE" | "KILLED" | "REFUSED" | "PROVEN" | "HELD" => {
+        "PASS" | "PROMOTE" | "KILLED" | "REFUSED" | "PROVEN" | "HELD" | "PARITY" | "DONE" => {
             Style::new().green().bold()
         }
-        "FAIL" | "HOLD" | "BROKEN" | "SURVIVED" | "BYSTANDER" | "VACUOUS" | "REFUTED" => {
-            Style::new().red().bold()
-        }
+        "FAIL" | "HOLD" | "BROKEN" | "SURVIVED" | "BYSTANDER" | "VACUOUS" | "REFUTED"
+        | "DIFFERS" | "DIFFERENT" | "REGRESSION" => Style::new().red().bold(),
         "UNKNOWN" | "UNDECIDED" | "OPEN" | "MISSING" => Style::new().yellow().bold(),
         _ => Style::new().bold(),
     };

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, Stop};
 use super::settings::Harness;
-use super::{GatesFolder, places, screen};
+use super::{GatesFolder, compare, places, screen};
 use crate::contract::bundle;
-use crate::model::Verdict;
-use crate::verdict::{Dossier, Kind, Promotion, Trust, verify};
+use crate::model::{Model, Verdict};
+use crate::verdict::{self, Comparison, Dossier, Kind, Promotion, Trust, verify};
 
 /// Example: sonia-gate verdict releases/v4.7.0 --key gate.pub --rederive
 #[derive(Debug, clap::Args)]
@@ -19,8 +19,8 @@ use crate::verdict::{Dossier, Kind, Promotion, Trust, verify};
 Exit codes: 0 PROMOTE; 1 a gate failed; 2 wrong usage; 3 nothing failed, and something stands against it.
 Example: sonia-gate verdict releases/v4.7.0 --key gate.pub --rederive")]
 pub(super) struct Arguments {
-    /// A release's folder [default: that of the newest release]
-    #[arg(value_name = "DIR")]
+    /// A release's folder, or its bundle (.tar.gz) [default: the folder of the newest release]
+    #[arg(value_name = "PATH")]
     release: Option<PathBuf>,
     /// A public key whose signature counts; may be given again [default: harness.trusted_keys]
     #[arg(long, value_name = "PUB")]
@@ -31,6 +31,12 @@ pub(super) struct Arguments {
     /// How old the report may be: 24h, 7d
     #[arg(long, value_name = "DURATION")]
     max_age: Option<SignedDuration>,
+    /// The binary that is to be promoted: it has to be the one that was gated
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// The report, or its folder, to say what changed since [default: the last release that is kept]
+    #[arg(long, value_name = "PATH")]
+    since: Option<PathBuf>,
     /// Print JSON
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -47,10 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
         Some(folder) => folder.clone(),
         None => places::release_folder(model.newest()),
     };
-    if !folder.is_dir() {
+    if !folder.is_dir() && !folder.is_file() {
         return Err(Stop::usage(
-            format!("there is no folder {}", folder.display()),
-            "give the folder of a gate-report.json",
+            format!("there is no folder or bundle {}", folder.display()),
+            "give the folder of a gate-report.json, or a .tar.gz of `bundle release`",
         ));
     }
     let trust = Trust {
@@ -58,21 +64,57 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
         keys: keys(&arguments.key)?,
         now: Timestamp::now(),
         max_age: arguments.max_age.map(SignedDuration::unsigned_abs),
+        binary_sha256: arguments.binary.as_deref().map(digest).transpose()?,
         rederive: arguments.rederive,
     };
-    let promotion = verify(&Dossier::read(&folder), &model, &trust);
+    let dossier = Dossier::read(&folder);
+    let promotion = verify(&dossier, &model, &trust);
+    let since = since(arguments, &model, &dossier)?;
     if arguments.json {
-        screen::print(&as_json(&promotion).to_string());
-    } else if arguments.markdown {
-        as_markdown(&promotion, &folder)
-            .iter()
-            .for_each(|line| screen::print(line));
+        screen::print(&as_json(&promotion, since.as_ref()).to_string());
     } else {
-        as_text(&promotion, &folder)
-            .iter()
-            .for_each(|line| screen::print(line));
+        let lines = match arguments.markdown {
+            true => as_markdown(&promotion, &folder, since.as_ref()),
+            false => as_text(&promotion, &folder, since.as_ref()),
+        };
+        lines.iter().for_each(|line| screen::print(line));
     }
     Ok(exit(&promotion))
+}
+
+/// The digest of a file that has to be there.
+fn digest(path: &Path) -> Result<String, Stop> {
+    places::digest(path).ok_or_else(|| {
+        Stop::usage(
+            format!("cannot read {}", path.display()),
+            "give the binary that is to be promoted",
+        )
+    })
+}
+
+/// What changed, and since which report.
+struct Since {
+    path: PathBuf,
+    all: Comparison,
+}
+
+/// Compares with the last release: the one that was asked for, else one that is kept. It is read
+/// from this tree, never from what is judged.
+fn since(arguments: &Arguments, model: &Model, dossier: &Dossier) -> Result<Option<Since>, Stop> {
+    let Ok(report) = &dossier.report else {
+        return Ok(None);
+    };
+    let report = &report.value;
+    let path = match (&arguments.since, model.release(&report.release)) {
+        (Some(path), _) => Some(path.clone()),
+        (None, Ok(release)) => places::before(model, release),
+        (None, Err(_)) => None,
+    };
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let all = verdict::compare(&compare::report(&path)?, report);
+    Ok(Some(Since { path, all }))
 }
 
 /// The keys given, else those that the configuration trusts.
@@ -115,7 +157,7 @@ fn last_line(promotion: &Promotion) -> String {
     )
 }
 
-fn as_text(promotion: &Promotion, folder: &Path) -> Vec<String> {
+fn as_text(promotion: &Promotion, folder: &Path, since: Option<&Since>) -> Vec<String> {
     let mut lines = vec![format!("{} {}", screen::verb("Reading"), folder.display())];
     for one in &promotion.findings {
         lines.push(format!("{:>12} {}", one.kind, one.text));
@@ -155,11 +197,26 @@ fn as_text(promotion: &Promotion, folder: &Path) -> Vec<String> {
             promotion.rederived
         ));
     }
+    for gate in &promotion.regressions {
+        lines.push(format!(
+            "{} {gate}: inherited, and not PASS",
+            screen::verb("REGRESSION")
+        ));
+    }
+    if let Some(since) = since {
+        let (path, counted) = (since.path.display(), compare::counted(&since.all));
+        lines.push(format!("{} {path}: {counted}", screen::verb("Since")));
+        let broken = since.all.regressions.iter();
+        lines.extend(broken.map(|one| {
+            let (gate, before, after) = (&one.gate, one.before, one.after);
+            format!("{} {gate} was {before}, is {after}", screen::verb("BROKEN"))
+        }));
+    }
     lines.push(last_line(promotion));
     lines
 }
 
-fn as_markdown(promotion: &Promotion, folder: &Path) -> Vec<String> {
+fn as_markdown(promotion: &Promotion, folder: &Path, since: Option<&Since>) -> Vec<String> {
     let release = promotion.release.as_deref().unwrap_or("no release");
     let mut lines = vec![
         format!("# {} {release}", promotion.verdict.word()),
@@ -187,15 +244,25 @@ fn as_markdown(promotion: &Promotion, folder: &Path) -> Vec<String> {
         let text = one.text.replace('|', "\\|");
         lines.push(format!("- **{}**: {text}", one.kind));
     }
+    let regressed = promotion.regressions.iter();
+    lines.extend(
+        regressed.map(|gate| format!("- **regression**: {gate} is inherited, and not PASS")),
+    );
+    if let Some(since) = since {
+        let (path, counted) = (since.path.display(), compare::counted(&since.all));
+        lines.extend([String::new(), format!("Since `{path}`: {counted}.")]);
+    }
     lines
 }
 
-fn as_json(promotion: &Promotion) -> Value {
+fn as_json(promotion: &Promotion, since: Option<&Since>) -> Value {
     json!({
         "verdict": promotion.verdict,
         "release": promotion.release,
         "findings": promotion.findings,
+        "regressions": promotion.regressions,
         "invariants": promotion.invariants,
+        "since": since.map(|since| json!({"path": since.path, "changes": since.all})),
         "rederived": promotion.rederived,
     })
 }

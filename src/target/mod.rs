@@ -2,6 +2,7 @@
 //! The only folder that spawns processes. It decides nothing about right and wrong.
 
 pub mod ask;
+pub mod clean;
 pub mod client;
 pub mod command;
 mod disk;

@@ -22,6 +22,8 @@ pub struct Comparison {
     pub gone: Vec<String>,
     /// Unproven in the second and not in the first.
     pub newly_unproven: Vec<String>,
+    /// Gates that take much longer in the second: twice as long, and a second more.
+    pub slower: Vec<Slower>,
     /// Wall time of both in seconds.
     pub elapsed_s: (f64, f64),
 }
@@ -37,6 +39,29 @@ pub struct Change {
     pub after: Status,
     /// What the second says of it.
     pub detail: String,
+}
+
+/// A gate that takes much longer than it did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Slower {
+    /// Its name.
+    pub gate: String,
+    /// Seconds in the first.
+    pub before_s: f64,
+    /// Seconds in the second.
+    pub after_s: f64,
+}
+
+impl Slower {
+    fn of(old: &GatePart, new: &GatePart) -> Option<Self> {
+        let (before_s, after_s) = (old.duration_s, new.duration_s);
+        let driven = old.status != Status::Skip && new.status != Status::Skip;
+        (driven && after_s > 2.0 * before_s && after_s > before_s + 1.0).then(|| Self {
+            gate: new.name.clone(),
+            before_s,
+            after_s,
+        })
+    }
 }
 
 /// Compares the second report with the first.
@@ -56,6 +81,7 @@ pub fn compare(first: &GateReport, second: &GateReport) -> Comparison {
             all.new.push(name.clone());
             continue;
         };
+        all.slower.extend(Slower::of(old, row));
         if old.status == row.status {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What lies in a release's folder, read as somebody else's.
+//! What lies in a release's folder, or in the bundle that was made of it, read as somebody else's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,8 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::base::json::sha256_hex;
+use crate::contract::bundle::{Found, Problem, Wrong, read_path};
+use crate::report::release::is_evidence;
 use crate::report::{ATTESTATION_FILE, GateReport, KillMatrix, MATRIX_FILE, REPORT_FILE};
 
 /// A file's content, and the digest of its bytes.
@@ -28,7 +30,7 @@ pub struct Kept {
     pub bytes: Vec<u8>,
 }
 
-/// A folder's content. What could not be read says why.
+/// The content of a folder or of a bundle. What could not be read says why.
 #[derive(Clone, Debug)]
 pub struct Dossier {
     /// The report.
@@ -39,12 +41,28 @@ pub struct Dossier {
     pub attestation: Result<Option<Vec<u8>>, String>,
     /// Every file under `evidence/`, by its path relative to the folder, with forward slashes.
     pub evidence: Result<BTreeMap<String, Kept>, String>,
+    /// The whole bundle, when it was one: it has a signed manifest that has to hold, too.
+    pub bundle: Option<Found>,
 }
 
 impl Dossier {
-    /// Reads a folder. It always gives a dossier: what is missing is a finding, not an error.
+    /// Reads a folder, or a `.tar.gz` of `bundle release`. It always gives a dossier: what is missing
+    /// is a finding, not an error.
     #[must_use]
-    pub fn read(folder: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
+        if !path.is_file() {
+            return Self::of_folder(path);
+        }
+        let found = read_path(path).unwrap_or_else(|error| {
+            let mut found = Found::default();
+            let unread = Problem::new("the archive", Wrong::Unreadable, error.to_string());
+            found.problems.push(unread);
+            found
+        });
+        Self::of_bundle(found, path)
+    }
+
+    fn of_folder(folder: &Path) -> Self {
         let mut evidence = BTreeMap::new();
         let walked = walk(&folder.join("evidence"), "evidence", &mut evidence);
         Self {
@@ -56,7 +74,35 @@ impl Dossier {
                 Err(error) => Err(format!("{ATTESTATION_FILE}: {error}")),
             },
             evidence: walked.map(|()| evidence),
+            bundle: None,
         }
+    }
+
+    fn of_bundle(found: Found, path: &Path) -> Self {
+        let evidence = found.files.iter().filter(|(path, _)| is_evidence(path));
+        let evidence = evidence.map(|(path, bytes)| {
+            let (sha256, bytes) = (sha256_hex(bytes), bytes.clone());
+            (path.clone(), Kept { sha256, bytes })
+        });
+        Self {
+            report: of_file(&found, path, REPORT_FILE),
+            matrix: of_file(&found, path, MATRIX_FILE),
+            attestation: Ok(found.files.get(ATTESTATION_FILE).cloned()),
+            evidence: Ok(evidence.collect()),
+            bundle: Some(found),
+        }
+    }
+}
+
+fn of_file<T: DeserializeOwned>(
+    found: &Found,
+    path: &Path,
+    name: &str,
+) -> Result<Sealed<T>, String> {
+    let shown = format!("{}: {name}", path.display());
+    match found.files.get(name) {
+        Some(bytes) => unsealed(bytes, &shown),
+        None => Err(format!("{shown} is not in it")),
     }
 }
 
@@ -69,15 +115,19 @@ pub fn read_report(path: &Path) -> Result<GateReport, String> {
 }
 
 fn sealed<T: DeserializeOwned>(path: &Path) -> Result<Sealed<T>, String> {
-    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut text = serde_json::Deserializer::from_slice(&bytes);
-    let value = serde_path_to_error::deserialize(&mut text)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    text.end()
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let shown = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    unsealed(&bytes, &shown)
+}
+
+fn unsealed<T: DeserializeOwned>(bytes: &[u8], shown: &str) -> Result<Sealed<T>, String> {
+    let mut text = serde_json::Deserializer::from_slice(bytes);
+    let value =
+        serde_path_to_error::deserialize(&mut text).map_err(|error| format!("{shown}: {error}"))?;
+    text.end().map_err(|error| format!("{shown}: {error}"))?;
     Ok(Sealed {
         value,
-        sha256: sha256_hex(&bytes),
+        sha256: sha256_hex(bytes),
     })
 }
 

@@ -19,6 +19,8 @@ pub struct Finding {
 pub enum Kind {
     /// A file cannot be read, or is no such file.
     Unreadable,
+    /// The bundle that it came in is not whole, or not what its manifest says.
+    Bundle,
     /// It is of another schema, release or version.
     Schema,
     /// The rows are not the gates of the release, each once and in order.
@@ -55,6 +57,7 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
+            Self::Bundle => "bundle",
             Self::Schema => "schema",
             Self::Gates => "gates",
             Self::Row => "row",

@@ -30,13 +30,14 @@ pub(super) fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-fn trust() -> Trust {
+pub(super) fn trust() -> Trust {
     Trust {
         source_digest: SOURCES.to_owned(),
         keys: vec![key().verifying_key()],
         now: NOW.parse().unwrap(),
         max_age: None,
         rederive: false,
+        binary_sha256: None,
     }
 }
 
@@ -196,6 +197,28 @@ fn a_release_that_is_as_it_was_left_is_promoted() {
 }
 
 #[test]
+fn another_binary_than_the_one_that_was_gated_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    promoted(folder.path());
+    for (binary, verdict) in [("b1", Verdict::Promote), ("b2", Verdict::Hold)] {
+        let trust = Trust {
+            binary_sha256: Some(binary.to_owned()),
+            ..trust()
+        };
+        let promotion = verify(&Dossier::read(folder.path()), &model(), &trust);
+        assert_eq!(promotion.verdict, verdict, "{:?}", promotion.findings);
+    }
+}
+
+#[test]
+fn an_inherited_gate_that_does_not_pass_is_a_regression() {
+    let failed = of_report(|report| report["gates"][3]["status"] = json!("UNKNOWN"));
+    assert_eq!(failed.regressions, ["wal-mode"]);
+    let delta = of_report(|report| report["gates"][83]["status"] = json!("FAIL"));
+    assert!(delta.regressions.is_empty(), "{:?}", delta.regressions);
+}
+
+#[test]
 fn a_row_that_is_not_the_gates_is_named() {
     held(
         &of_report(|report| drop(report["gates"].as_array_mut().unwrap().remove(3))),
@@ -347,6 +370,7 @@ fn evidence_that_does_not_support_its_status_is_named_when_it_is_judged_again() 
     promoted(folder.path());
     let trust = Trust {
         rederive: true,
+        binary_sha256: None,
         ..trust()
     };
     let promotion = verify(&Dossier::read(folder.path()), &model(), &trust);

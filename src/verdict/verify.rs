@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use super::dossier::{Dossier, Sealed};
 use super::finding::{Finding, Kind};
 use super::invariants::{INVARIANTS, InvariantState};
-use super::{rows, signed};
-use crate::model::{Facts, Model, NULL_TARGETS, Plan, Ruling, Selection, Status, Verdict};
+use super::{read_bundle, rows, signed};
+use crate::contract::bundle::Found;
+use crate::model::{Class, Facts, Model, NULL_TARGETS, Plan, Ruling, Selection, Status, Verdict};
 use crate::report::{GateReport, KillMatrix};
 
 /// How far ahead of the reader's a report's clock may be.
@@ -28,6 +29,8 @@ pub struct Trust {
     pub now: Timestamp,
     /// How old a report may be.
     pub max_age: Option<Duration>,
+    /// SHA-256 of the binary that is to be promoted, when the reader has it.
+    pub binary_sha256: Option<String>,
     /// Whether all evidence is judged again.
     pub rederive: bool,
 }
@@ -43,6 +46,8 @@ pub struct Promotion {
     pub ruling: Option<Ruling>,
     /// Everything that stands against a promotion.
     pub findings: Vec<Finding>,
+    /// Inherited gates that do not pass.
+    pub regressions: Vec<String>,
     /// The invariants of the scope lock.
     pub invariants: Vec<InvariantState>,
     /// How many gates were judged again from their evidence.
@@ -57,9 +62,13 @@ pub fn verify(dossier: &Dossier, model: &Model, trust: &Trust) -> Promotion {
         release: None,
         ruling: None,
         findings: Vec::new(),
+        regressions: Vec::new(),
         invariants: Vec::new(),
         rederived: 0,
     };
+    if let Some(found) = &dossier.bundle {
+        bundle(found, model, trust, &mut held.findings);
+    }
     let sealed = match &dossier.report {
         Ok(sealed) => sealed,
         Err(why) => {
@@ -95,6 +104,9 @@ pub fn verify(dossier: &Dossier, model: &Model, trust: &Trust) -> Promotion {
     let ruling = ruled(report, &plan, unproven);
     counts(report, &ruling, found);
     statuses(&ruling, found);
+    let inherited = report.gates.iter().filter(|row| row.class == Class::Floor);
+    let regressed = inherited.filter(|row| row.status != Status::Pass);
+    held.regressions = regressed.map(|row| row.name.clone()).collect();
     let by_name: BTreeMap<&str, Status> = report
         .gates
         .iter()
@@ -110,7 +122,17 @@ pub fn verify(dossier: &Dossier, model: &Model, trust: &Trust) -> Promotion {
     }
     held.ruling = Some(ruling);
     held.findings.sort();
+    held.findings.dedup();
     held
+}
+
+/// What is wrong with the bundle as such.
+fn bundle(bundle: &Found, model: &Model, trust: &Trust, found: &mut Vec<Finding>) {
+    let reading = read_bundle(bundle, model, &trust.keys);
+    let problems = reading.problems.iter();
+    found.extend(problems.map(|problem| Finding::new(Kind::Bundle, problem.to_string())));
+    let unvouched = reading.unvouched.iter();
+    found.extend(unvouched.map(|why| Finding::new(Kind::Signature, why)));
 }
 
 /// Schema, version, sources, age, and how the run went.
@@ -155,6 +177,12 @@ fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding
     }
     if report.target.url.is_none() && report.target.binary_sha256.is_none() {
         say(Kind::Run, "no binary is named".to_owned());
+    }
+    if let (Some(expected), Some(got)) = (&trust.binary_sha256, &report.target.binary_sha256)
+        && got != expected
+    {
+        let text = format!("the binary that was gated is {got}, expected {expected}");
+        say(Kind::Source, text);
     }
     if report.interrupted {
         say(Kind::Run, "the run was interrupted".to_owned());

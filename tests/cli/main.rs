@@ -14,6 +14,7 @@ use serde_json::Value;
 
 mod bundles;
 mod chaos;
+mod cleanroom;
 mod runs;
 mod signals;
 mod supervision;

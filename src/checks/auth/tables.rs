@@ -124,6 +124,31 @@ impl Tables {
         self.last = now;
         Ok(Look { tables, changed })
     }
+
+    /// Whether nothing changed since the look before, and nothing is on its way from one service to
+    /// another: what waits in an outbox will change the tables of whom it is for.
+    ///
+    /// # Errors
+    /// When a database cannot be read.
+    pub fn still(&mut self) -> Result<bool, Undecided> {
+        // In this order: what is delivered between the two was written before the look.
+        for database in &self.databases {
+            if outstanding(&database.conn)? > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(self.look()?.changed.is_empty())
+    }
+}
+
+/// How much waits in its outbox, if it has one (`fixtures/contract/tables.json`).
+fn outstanding(conn: &Connection) -> rusqlite::Result<i64> {
+    if !conn.table_exists(None, "outbox")? {
+        return Ok(0);
+    }
+    let pending = "SELECT count(*) FROM outbox WHERE state = 'pending'";
+    conn.prepare_cached(pending)?
+        .query_row([], |row| row.get(0))
 }
 
 /// A digest of each table's rows, all of one moment.
@@ -176,6 +201,18 @@ fn write(text: &mut Vec<u8>, value: ValueRef<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_in_an_outbox_is_counted() {
+        let conn = Connection::open_in_memory().unwrap();
+        assert_eq!(outstanding(&conn).unwrap(), 0);
+        conn.execute_batch("CREATE TABLE outbox (state); INSERT INTO outbox VALUES ('delivered');")
+            .unwrap();
+        assert_eq!(outstanding(&conn).unwrap(), 0);
+        conn.execute_batch("INSERT INTO outbox VALUES ('pending'), ('refused'), ('pending')")
+            .unwrap();
+        assert_eq!(outstanding(&conn).unwrap(), 2);
+    }
 
     #[test]
     fn a_row_that_is_new_or_another_one_changes_its_table_and_no_other() {

@@ -414,11 +414,11 @@ async fn rehearse(
 async fn quiet(cx: &Cx, tables: &mut Tables) -> Result<(), Undecided> {
     let tables = std::sync::Mutex::new(tables);
     let look = || {
-        let looked = match tables.lock() {
-            Ok(mut tables) => tables.look().ok(),
-            Err(_) => None,
+        let still = match tables.lock() {
+            Ok(mut tables) => tables.still().is_ok_and(|still| still),
+            Err(_) => false,
         };
-        std::future::ready(looked.filter(|look| look.changed.is_empty()).map(|_| ()))
+        std::future::ready(still.then_some(()))
     };
     cx.until("nothing to change by itself", QUIET_BOUND, look)
         .await

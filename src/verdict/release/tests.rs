@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::tree;
 use crate::contract::bundle::{read_archive, read_folder};
+use crate::model::Verdict;
 use crate::report::release::{Contents, ReleaseError, is_evidence, packed};
 use crate::report::{ATTESTATION_FILE, MATRIX_FILE, REPORT_FILE, attestation};
-use crate::verdict::tests::{edit, key, model, promoted, sign};
+use crate::verdict::tests::{edit, key, model, promoted, sign, trust};
+use crate::verdict::{Dossier, Kind, Promotion, Trust, verify};
 
 /// A folder with the sources that a bundle takes along, and the promoted release of them in it.
 fn release() -> tempfile::TempDir {
@@ -34,8 +36,12 @@ fn release() -> tempfile::TempDir {
     }
     let digest = tree::digest(root.path()).unwrap();
     promoted(root.path());
+    let matrix = root.path().join(MATRIX_FILE);
+    edit(&matrix, |matrix| matrix["proof_digest"] = json!(digest));
+    let matrix = sha256_hex(&fs::read(matrix).unwrap());
     edit(&root.path().join(REPORT_FILE), |report| {
         report["source_digest"] = json!(digest);
+        report["proof"]["matrix_sha256"] = json!(matrix);
     });
     sign(root.path(), &key());
     root
@@ -371,4 +377,53 @@ fn more_evidence_than_there_is_room_for_is_an_error() {
     assert!(contents.files.keys().any(|path| is_evidence(path)));
     let refused = contents.bundle(None).map(|_| "nothing").unwrap_err();
     assert!(matches!(refused, ReleaseError::TooMuchEvidence { got } if got > 6 << 20));
+}
+
+#[test]
+fn a_verdict_over_a_bundle_is_that_over_its_folder_and_holds_what_the_bundle_holds() {
+    let root = release();
+    let contents = gathered(root.path()).unwrap();
+    let bundle = contents.clone().bundle(Some(&key())).unwrap();
+    let archive = root.path().join("bundle.tar.gz");
+    let read = |bytes: &[u8]| {
+        fs::write(&archive, bytes).unwrap();
+        let trust = Trust {
+            source_digest: contents.report.source_digest.clone(),
+            ..trust()
+        };
+        verify(&Dossier::read(&archive), &MODEL, &trust)
+    };
+    let whole = read(&bundle.archive);
+    assert_eq!(whole.findings, []);
+    assert_eq!(whole.verdict, Verdict::Promote);
+    let unsigned = contents.clone().bundle(None).unwrap();
+    let held = |promotion: &Promotion, kind: Kind| {
+        let kinds: Vec<Kind> = promotion.findings.iter().map(|one| one.kind).collect();
+        assert!(kinds.contains(&kind), "{:?}", promotion.findings);
+        assert_eq!(promotion.verdict, Verdict::Hold);
+    };
+    held(&read(&unsigned.archive), Kind::Signature);
+    held(
+        &read(&bundle.archive[..bundle.archive.len() / 2]),
+        Kind::Unreadable,
+    );
+    held(&read(b"no archive"), Kind::Bundle);
+    let mut edited = contents.clone();
+    edited
+        .files
+        .insert("CHANGELOG.md".to_owned(), b"# Nothing\n".to_vec());
+    let edited = edited
+        .bundle(Some(&SigningKey::from_bytes(&[9; 32])))
+        .unwrap();
+    held(&read(&edited.archive), Kind::Bundle);
+    let mut swapped = contents.clone();
+    let evidence = swapped
+        .files
+        .keys()
+        .find(|path| is_evidence(path))
+        .unwrap()
+        .clone();
+    swapped.files.insert(evidence, b"{}".to_vec());
+    let swapped = swapped.bundle(Some(&key())).unwrap();
+    held(&read(&swapped.archive), Kind::Evidence);
 }
