@@ -16,7 +16,7 @@ use crate::chaos::Judgement;
 use crate::target::Incident;
 
 /// The version of [`Recorded`].
-const RECORD_VERSION: u32 = 2;
+const RECORD_VERSION: u32 = 3;
 /// Why a drive ended early when the whole run was to end.
 pub(crate) const INTERRUPTED: &str = "interrupted";
 
@@ -84,20 +84,34 @@ impl Check {
 struct Recorded<E> {
     version: u32,
     gate: String,
+    /// What the drive drew from, as a decimal text: the evidence of another drive is another one's.
+    seed: String,
     /// Why the drive stopped early, if it did: no judge may take what is there for all there is.
     stopped: Option<String>,
     incidents: Vec<Incident>,
     seen: E,
 }
 
-/// Why the drive of this stored evidence stopped early, if it did.
+/// What stored evidence says of its drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// What it drew from, as a decimal text.
+    pub seed: String,
+    /// Why it stopped early, if it did.
+    pub stopped: Option<String>,
+}
+
+/// Reads of which drive this stored evidence is.
 ///
 /// # Errors
-/// When this is no evidence file of this version.
-pub fn stopped(evidence: &Value) -> Result<Option<String>, String> {
+/// When this is no evidence file.
+pub fn drive_of(evidence: &Value) -> Result<Drive, String> {
     let recorded: Recorded<serde::de::IgnoredAny> = serde_path_to_error::deserialize(evidence)
         .map_err(|error| format!("this is no evidence: {error}"))?;
-    Ok(recorded.stopped)
+    Ok(Drive {
+        seed: recorded.seed,
+        stopped: recorded.stopped,
+    })
 }
 
 /// A [`Check`]: the gate's name, its file and its module.
@@ -157,6 +171,7 @@ pub(crate) fn ran<E: Serialize>(gate: &str, cx: &Cx, seen: E, undecided: Option<
     let recorded = Recorded {
         version: RECORD_VERSION,
         gate: gate.to_owned(),
+        seed: cx.seed.to_string(),
         stopped: undecided.clone(),
         incidents: cx.incidents(),
         seen,

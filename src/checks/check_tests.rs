@@ -136,10 +136,11 @@ async fn a_target_that_does_not_start_is_a_violation_of_every_gate() {
 
 #[test]
 fn evidence_of_another_gate_or_version_is_refused() {
-    let good = json!({"version": 2, "gate": "fake", "stopped": null, "incidents": [], "seen": {"seen": 3}});
+    let good = json!({"version": 3, "gate": "fake", "seed": "7", "stopped": null, "incidents": [], "seen": {"seen": 3}});
     assert!(FAKE.judge(&good).is_ok());
     for (field, other) in [
-        ("version", json!(1)),
+        ("version", json!(2)),
+        ("seed", json!(7)),
         ("gate", json!("audit-chain-present")),
         ("seen", json!({"seen": "x"})),
     ] {

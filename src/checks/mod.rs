@@ -29,7 +29,7 @@ pub mod voice;
 
 pub use crate::chaos::Judgement;
 pub use crate::chaos::site::Span;
-pub use check::{Check, Ran, stopped};
+pub use check::{Check, Drive, Ran, drive_of};
 pub(crate) use cx::cancelled;
 pub use cx::{Cancel, Cx, CxParts, Undecided};
 pub use registry::{CHECKS, find};

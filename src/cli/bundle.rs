@@ -11,6 +11,7 @@ use super::{incident, release, screen, verdict};
 use crate::contract::bundle::{self, Found, KeyRefused, Verdict};
 use crate::model::Model;
 use crate::reference::{Options, Parts};
+use crate::report::REPORT_FILE;
 use crate::report::release::{MANIFEST_FILE, SIGNATURE_FILE};
 
 const EXAMPLES: &str = "\
@@ -120,7 +121,7 @@ fn verify(asked: &Verify) -> Result<Exit, Stop> {
             return Ok(Exit::Open);
         }
     };
-    let of_release = [MANIFEST_FILE, SIGNATURE_FILE];
+    let of_release = [MANIFEST_FILE, SIGNATURE_FILE, REPORT_FILE];
     if of_release
         .iter()
         .any(|name| found.files.contains_key(*name))

@@ -23,7 +23,7 @@ const LOCK_FILE: &str = "Cargo.lock";
 #[command(after_help = "\
 Nothing of this tree but its commit is in the room: no changes, no build, no report; the gates there
 are given this tree's kill matrix, which counts if it is of the sources that were cloned. Crates come
-from cargo's own cache or a vendored folder; nothing is downloaded. What git, cargo and the gates say
+from cargo's own cache or a vendored folder that is committed; nothing is downloaded. What git, cargo and the gates say
 goes to stderr.
 Exit codes: 0 parity; 1 differences, each on a line, or a clone that does not build; 2 no report or
 repository here; 3 the room could not be made, or the run was interrupted.
@@ -75,10 +75,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
 fn here(arguments: &Arguments, folder: &Path) -> Result<Side, Stop> {
     let report = read_report(&folder.join(REPORT_FILE))
         .map_err(|why| Stop::usage(why, "gate the release here first, or say --from DIR"))?;
-    side(&arguments.tree, report)
+    // What this tree's own report was made of is compared by its sources.
+    side(&arguments.tree, "", report)
 }
 
-fn side(tree: &Path, report: GateReport) -> Result<Side, Stop> {
+fn side(tree: &Path, commit: &str, report: GateReport) -> Result<Side, Stop> {
     let unread = |error: std::io::Error| {
         let what = format!("cannot read the sources in {}: {error}", tree.display());
         Stop::usage(what, "give the top of a source tree with --tree")
@@ -86,6 +87,7 @@ fn side(tree: &Path, report: GateReport) -> Result<Side, Stop> {
     Ok(Side {
         lock_sha256: places::digest(&tree.join(LOCK_FILE)),
         source_digest: tree::digest(tree).map_err(unread)?,
+        commit: commit.to_owned(),
         report,
     })
 }
@@ -114,12 +116,19 @@ impl Work<'_> {
 
     async fn compared(&self, room: &Path) -> Result<Exit, Stop> {
         let (tree, name) = (&self.arguments.tree, &self.release.name);
-        let Some(git) = tools::git_state(tree).await else {
+        let state = tools::git_state(tree).await;
+        let Some(git) = state.filter(|_| tree.join(".git").exists()) else {
             return Err(Stop::usage(
-                format!("{} is in no git repository", tree.display()),
-                "commit the sources first; a clean room is made of a commit",
+                format!("{} is not the top of a git repository", tree.display()),
+                "commit the sources first, and give their top; a clean room is made of a commit",
             ));
         };
+        if room.exists() {
+            return Err(Stop::usage(
+                format!("{} is there already", room.display()),
+                "give --keep a folder that is not there yet",
+            ));
+        }
         let began = Instant::now();
         say("Cloning", &git.commit);
         let room = match CleanRoom::clone(tree, &git.commit, room, self.arguments.optimised).await {
@@ -137,7 +146,7 @@ impl Work<'_> {
             }
         }
         match self.gated(&room).await {
-            Ok(report) => Ok(self.close(&side(room.folder(), report)?)),
+            Ok(report) => Ok(self.close(&side(room.folder(), &git.commit, report)?)),
             Err(why) => {
                 screen::complain("error", &why);
                 Ok(Exit::Open)
@@ -162,7 +171,8 @@ impl Work<'_> {
         }
         let status = room.run(&words).await.map_err(|error| error.to_string())?;
         let path = room.folder().join(&out).join(REPORT_FILE);
-        if path.is_file() {
+        // Whatever the gates came to, they came to an end.
+        if path.is_file() && matches!(status.code(), Some(0 | 1 | 3)) {
             return read_report(&path);
         }
         Err(format!("the gates left no report and ended with {status}"))

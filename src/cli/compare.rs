@@ -10,7 +10,8 @@ use crate::verdict::{Comparison, compare, read_report};
 /// Example: sonia-gate compare releases/v4.7.0-baseline releases/v4.7.0
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 nothing broke; 1 a gate that passed does not, or is gone; 2 no report there.
+Exit codes: 0 nothing broke; 1 a gate that passed does not, is gone, or is not proven any more; 2 no
+report there.
 Example: sonia-gate compare releases/v4.7.0-baseline releases/v4.7.0")]
 pub(super) struct Arguments {
     /// The older report, or its folder
@@ -33,7 +34,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     } else {
         as_text(&all).iter().for_each(|line| screen::print(line));
     }
-    Ok(if all.regressions.is_empty() && all.gone.is_empty() {
+    let lost = [
+        all.regressions.len(),
+        all.gone.len(),
+        all.newly_unproven.len(),
+    ];
+    Ok(if lost == [0; 3] {
         Exit::Green
     } else {
         Exit::Red
@@ -42,6 +48,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
 
 /// A line a change, and one that counts them.
 fn as_text(all: &Comparison) -> Vec<String> {
+    let mut lines = changes(all);
+    lines.push(format!("{} {}", screen::verb("Summary"), counted(all)));
+    lines
+}
+
+/// A line a change.
+pub(super) fn changes(all: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |word: &str, text: String| lines.push(format!("{} {text}", screen::verb(word)));
     for (word, changes) in [
@@ -71,7 +84,6 @@ fn as_text(all: &Comparison) -> Vec<String> {
         );
         say("SLOWER", text);
     }
-    say("Summary", counted(all));
     lines
 }
 
@@ -79,12 +91,15 @@ fn as_text(all: &Comparison) -> Vec<String> {
 pub(super) fn counted(all: &Comparison) -> String {
     let (before, after) = all.elapsed_s;
     format!(
-        "{} broken, {} mended, {} otherwise changed, {} gone, {} new; {before} s before, {after} s now",
+        "{} broken, {} mended, {} otherwise changed, {} gone, {} new, {} newly unproven, {} much slower; \
+         {before} s before, {after} s now",
         all.regressions.len(),
         all.fixes.len(),
         all.other.len(),
         all.gone.len(),
-        all.new.len()
+        all.new.len(),
+        all.newly_unproven.len(),
+        all.slower.len()
     )
 }
 

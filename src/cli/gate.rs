@@ -259,9 +259,20 @@ impl<'a> Run<'a> {
         }
         let path = self.out.join(REPORT_FILE);
         screen::print(&format!("{} {}", screen::verb("Report"), path.display()));
+        if self.plan.whole && !self.chosen.mutated && self.key.is_none() {
+            screen::print(&lines::unsigned());
+        }
         screen::print(&lines::summary(ruling, outcome.elapsed));
         screen::print(&lines::verdict(ruling, &self.plan));
     }
+}
+
+/// A file that is empty at first, in a folder that need not be there yet.
+fn create(path: &Path) -> std::io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    File::create(path)
 }
 
 fn hint(command: &str) {
@@ -289,7 +300,7 @@ impl<'a> View<'a> {
             .arguments
             .events
             .as_ref()
-            .map(|path| File::create(path).map_err(|error| places::unwritable(path, &error)));
+            .map(|path| create(path).map_err(|error| places::unwritable(path, &error)));
         let selected = run.plan.gates.iter().filter(|gate| gate.selected).count();
         let screen = screen::Screen::new(selected);
         Ok(Self {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::{self, der::pem::LineEnding};
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, KeypairBytes};
 
 use super::exit::{Exit, Stop};
 use super::{places, screen};
@@ -38,7 +38,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let key = SigningKey::from_bytes(&secret);
     let unwritable = |text: String| Stop::usage(text, "give another folder with --out");
     let pem = |error: &dyn std::fmt::Display| unwritable(format!("no key was made: {error}"));
-    let private = key
+    // Without the public half, which some readers refuse beside the private one.
+    let bytes = KeypairBytes {
+        secret_key: secret,
+        public_key: None,
+    };
+    let private = bytes
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| pem(&error))?;
     let public = public(&key).map_err(|error| pem(&error))?;

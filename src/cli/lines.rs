@@ -37,6 +37,12 @@ pub(super) fn failure(row: &Row) -> Vec<String> {
     lines
 }
 
+/// `    Unsigned by anybody: ...`
+pub(super) fn unsigned() -> String {
+    let text = "by anybody: `verdict` will hold the report; say --sign-key FILE";
+    format!("{} {text}", verb("Unsigned"))
+}
+
 /// `     Summary [   4.812s] 84 gates: 6 pass, 0 fail, 78 unknown, 0 skip; floor 0/66, delta 6/18`
 pub(super) fn summary(ruling: &Ruling, elapsed: Duration) -> String {
     let (all, floor, delta) = (

@@ -48,6 +48,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let proof = matrix::find(&plan, &digest, arguments.proof.as_ref(), &out)?;
     let (ruling, written) = merge(&parts, &plan, &digest, proof);
     for row in &written.gates {
+        // What an older run left there is evidence of nothing that is reported.
+        let own = out.join("evidence").join(&row.name);
+        if !arguments.parts.contains(&out) && own.exists() {
+            fs::remove_dir_all(&own).map_err(|error| places::unwritable(&own, &error))?;
+        }
         let ran = parts.iter().position(|(_, part)| {
             let mut rows = part.gates.iter();
             rows.any(|other| other.name == row.name && other.status != Status::Skip)
@@ -70,6 +75,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
         screen::print(&format!("{verb} {} {}  {}", row.id, row.name, row.detail));
     }
     screen::print(&format!("{} {}", screen::verb("Report"), path.display()));
+    if key.is_none() {
+        screen::print(&lines::unsigned());
+    }
     let elapsed = Duration::from_secs_f64(written.elapsed_s.max(0.0));
     screen::print(&lines::summary(&ruling, elapsed));
     screen::print(&lines::verdict(&ruling, &plan));

@@ -1,6 +1,7 @@
 //! What is left beside a report: its signature, files for build servers; and what is said to GitHub
 //! when it runs there.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -12,6 +13,7 @@ use super::{places, screen};
 use crate::base::files::write_atomically;
 use crate::base::json::sha256_hex;
 use crate::model::Plan;
+use crate::report::release::{MAX_EVIDENCE_BYTES, packed};
 use crate::report::{
     self, ATTESTATION_FILE, GateReport, JUNIT_FILE, KillMatrix, MATRIX_FILE, PAGE_FILE,
     REPORT_FILE, SARIF_FILE, Sources,
@@ -27,6 +29,9 @@ pub(super) fn write(
 ) -> Result<(), Stop> {
     let path = out.join(ATTESTATION_FILE);
     attest(&path, out, written, key).map_err(|error| places::unwritable(&path, &error))?;
+    if plan.whole {
+        weigh(out, written);
+    }
     let texts = texts(out, written, plan).map_err(|error| places::unwritable(out, &error))?;
     for (name, text) in texts {
         let path = out.join(name);
@@ -34,6 +39,21 @@ pub(super) fn write(
             .map_err(|error| places::unwritable(&path, &error))?;
     }
     Ok(())
+}
+
+/// Says when a release's evidence is more than its bundle may hold.
+fn weigh(out: &Path, written: &GateReport) {
+    let files = written.gates.iter().flat_map(|row| &row.evidence);
+    let files: BTreeMap<String, Vec<u8>> = files
+        .filter_map(|file| Some((file.path.clone(), fs::read(out.join(&file.path)).ok()?)))
+        .collect();
+    let bytes = packed(&files).map_or(0, |archive| archive.len() as u64);
+    if bytes > MAX_EVIDENCE_BYTES {
+        let text = format!(
+            "the evidence is {bytes} bytes when packed, expected {MAX_EVIDENCE_BYTES} at most"
+        );
+        screen::complain("warning", &text);
+    }
 }
 
 /// Names and texts of everything that says again, for others, what the report in `out` says.

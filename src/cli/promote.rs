@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
-use super::exit::{Exit, Stop};
+use super::exit::{self, Exit, Stop};
 use super::settings::Harness;
 use super::{block_on, key, lines, places, prove, screen};
+use crate::base::json::hex;
 use crate::base::{Seed, tree};
-use crate::model::{Model, Release, Selection};
-use crate::report;
+use crate::model::{Class, Model, Release, Selection, Status};
+use crate::report::{self, REPORT_FILE};
 use crate::target::tools;
+use crate::verdict::read_report;
 
 /// What was done so far, in the promotion's folder.
 const STATE_FILE: &str = "promotion.json";
@@ -27,7 +29,8 @@ const REVERTED: &str = "v4.7-reverted";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Steps: floor, delta, proof, rollback, migration, attestation, clean-room, bundle, verdict. Each is one
-command, which is shown; a step that is not green holds, and ends it.
+command, which is shown; a step that is not green holds, and ends it. The attestation comes before the
+clean room because it makes the report that the room is compared with.
 Exit codes: 0 PROMOTE; 1 a step failed; 2 wrong usage; 3 a step stayed open, or nobody signs.
 Example: sonia-gate promote v4.7 --sign-key keys/gate.key")]
 pub(super) struct Arguments {
@@ -101,6 +104,8 @@ struct Promotion {
     source_digest: String,
     binary_sha256: Option<String>,
     commit: String,
+    /// Who signs, and whose signatures count.
+    keys: Vec<String>,
     seed: String,
     steps: Vec<Taken>,
 }
@@ -138,6 +143,8 @@ struct Way<'a> {
     folder: PathBuf,
     sign_key: Option<&'a Path>,
     keys: Vec<String>,
+    commit: String,
+    binary: PathBuf,
     seed: String,
     /// Whether the proof goes on with its journal.
     resumed: bool,
@@ -150,15 +157,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     let folder = Path::new("target/sonia/promote").join(&release.name);
     let signer = arguments.sign_key.as_deref().map(key::read).transpose()?;
     let digest = model.proof_digest()?;
+    let keys = trusted(arguments, signer.as_ref(), &folder)?;
     let fresh = Promotion {
         format: FORMAT,
         release: release.name.clone(),
         source_digest: digest.clone(),
         binary_sha256: places::digest(&places::binary()?),
         commit: ready(&digest)?,
+        keys: signer
+            .iter()
+            .map(|key| hex(key.verifying_key().as_bytes()))
+            .chain(keys.iter().cloned())
+            .collect(),
         seed: arguments
             .seed
-            .map_or_else(|| Seed(rand::random()), |seed| seed)
+            .unwrap_or_else(|| Seed(rand::random()))
             .to_string(),
         steps: Vec::new(),
     };
@@ -169,7 +182,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     };
     let way = Way {
         release,
-        keys: trusted(arguments, signer.as_ref(), &folder)?,
+        keys,
+        commit: promotion.commit.clone(),
+        binary: places::binary()?,
         resumed: arguments.resume && prove::can_resume(&plan, &digest),
         folder,
         sign_key: arguments.sign_key.as_deref(),
@@ -239,6 +254,10 @@ fn trusted(
     let written =
         public.and_then(|public| crate::base::files::write_atomically(&path, public.as_bytes()));
     written.map_err(|error| places::unwritable(&path, &error))?;
+    screen::complain(
+        "warning",
+        "no key is trusted but that of whoever signs here; say --key PUB, or name it in harness.trusted_keys",
+    );
     Ok(vec![path.display().to_string()])
 }
 
@@ -255,7 +274,13 @@ fn take(way: &Way<'_>, promotion: &mut Promotion, state: &Path) -> Result<Exit, 
         }
         screen::print(&format!("{} {place}: {command}", screen::verb("Step")));
         let began = Instant::now();
-        let exit = super::typed(&words).unwrap_or_else(Stop::say);
+        let exit = match (step, super::typed(&words).unwrap_or_else(Stop::say)) {
+            _ if exit::panicked() => Exit::Bug,
+            // A mutant run is never green by itself: of this one every inherited gate has to pass.
+            (Step::Rollback, Exit::Open) if way.drilled() => Exit::Green,
+            (Step::Rollback, Exit::Green) => Exit::Open,
+            (_, exit) => exit,
+        };
         promotion.steps.push(Taken {
             step,
             command,
@@ -271,6 +296,21 @@ fn take(way: &Way<'_>, promotion: &mut Promotion, state: &Path) -> Result<Exit, 
 }
 
 impl Way<'_> {
+    /// Whether the release that was taken back still passes every gate that it inherited.
+    fn drilled(&self) -> bool {
+        let path = self.folder.join(Step::Rollback.word()).join(REPORT_FILE);
+        read_report(&path).is_ok_and(|report| {
+            let floor = report.gates.iter().filter(|row| row.class == Class::Floor);
+            let passed = floor.filter(|row| row.status == Status::Pass).count();
+            report.release == self.release.name
+                && report.seed == self.seed
+                && report.target.name == REVERTED
+                && report.target.mutated
+                && !report.interrupted
+                && passed == self.release.floor
+        })
+    }
+
     /// What is typed for a step.
     fn words(&self, step: Step) -> Vec<String> {
         let name = self.release.name.as_str();
@@ -278,7 +318,7 @@ impl Way<'_> {
         let release = places::release_folder(self.release);
         let bundle = release.join(format!("sonia-v{}.tar.gz", self.release.version));
         let (release, bundle) = (release.display().to_string(), bundle.display().to_string());
-        let seed = self.seed.as_str();
+        let (seed, binary) = (self.seed.as_str(), self.binary.display().to_string());
         let gate = ["gate", name, "--quiet", "--seed", seed];
         let mut words: Vec<&str> = match step {
             Step::Floor => [&gate[..], &["--floor-only", "--out", &out]].concat(),
@@ -297,7 +337,10 @@ impl Way<'_> {
             Step::CleanRoom => vec!["cleanroom", name],
             Step::Attestation => [&gate[..], &["--out", &release]].concat(),
             Step::Bundle => vec!["bundle", "release", name],
-            Step::Verdict => vec!["verdict", &bundle, "--rederive"],
+            Step::Verdict => {
+                let of = ["--commit", &self.commit, "--binary", &binary];
+                [&["verdict", &bundle, "--rederive"][..], &of].concat()
+            }
         };
         let key = self.sign_key.map(|path| path.display().to_string());
         if let (Step::Attestation | Step::Bundle, Some(key)) = (step, &key) {
@@ -347,6 +390,7 @@ mod tests {
             source_digest: "s".to_owned(),
             binary_sha256: Some("b".to_owned()),
             commit: "c".to_owned(),
+            keys: vec!["k".to_owned()],
             seed: "7".to_owned(),
             steps: Vec::new(),
         }
@@ -362,6 +406,8 @@ mod tests {
                 folder: "f".into(),
                 sign_key,
                 keys: vec!["k/gate.pub".to_owned()],
+                commit: "c0ffee".to_owned(),
+                binary: "b".into(),
                 seed: "7".to_owned(),
                 resumed,
             };
@@ -371,6 +417,45 @@ mod tests {
                 Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{words:?}: {error}"));
             }
         }
+    }
+
+    #[test]
+    fn a_release_that_was_taken_back_passes_every_inherited_gate_or_the_drill_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::embedded().unwrap();
+        let way = Way {
+            release: model.release("v4.7").unwrap(),
+            folder: folder.path().to_owned(),
+            sign_key: None,
+            keys: Vec::new(),
+            commit: "c".to_owned(),
+            binary: "b".into(),
+            seed: "7".to_owned(),
+            resumed: false,
+        };
+        let baseline = include_str!("../../releases/v4.7.0-baseline/gate-report.json");
+        let written = |change: fn(&mut serde_json::Value)| {
+            let mut report: serde_json::Value = serde_json::from_str(baseline).unwrap();
+            report["seed"] = "7".into();
+            report["target"]["name"] = REVERTED.into();
+            change(&mut report);
+            report::write_json(&folder.path().join("rollback").join(REPORT_FILE), &report).unwrap();
+            way.drilled()
+        };
+        assert!(!way.drilled());
+        assert!(written(|_| {}));
+        assert!(!written(
+            |report| report["gates"][3]["status"] = "UNKNOWN".into()
+        ));
+        assert!(!written(
+            |report| report["target"]["name"] = "reference".into()
+        ));
+        assert!(!written(|report| report["target"]["mutated"] = false.into()));
+        assert!(!written(|report| report["interrupted"] = true.into()));
+        assert!(!written(|report| report["seed"] = "8".into()));
+        assert!(!written(|report| drop(
+            report["gates"].as_array_mut().unwrap().remove(3)
+        )));
     }
 
     #[test]
@@ -402,6 +487,7 @@ mod tests {
             |one: &mut Promotion| one.source_digest = "t".to_owned(),
             |one: &mut Promotion| one.binary_sha256 = None,
             |one: &mut Promotion| one.commit = "d".to_owned(),
+            |one: &mut Promotion| one.keys = Vec::new(),
         ] {
             let mut other = promotion();
             change(&mut other);

@@ -1,6 +1,7 @@
 //! `verdict`: reads a release as an adversary's, and says whether it may be promoted.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +12,7 @@ use super::settings::Harness;
 use super::{GatesFolder, compare, places, screen};
 use crate::contract::bundle;
 use crate::model::{Model, Verdict};
+use crate::mutants;
 use crate::verdict::{self, Comparison, Dossier, Kind, Promotion, Trust, verify};
 
 /// Example: sonia-gate verdict releases/v4.7.0 --key gate.pub --rederive
@@ -34,6 +36,9 @@ pub(super) struct Arguments {
     /// The binary that is to be promoted: it has to be the one that was gated
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// The commit that is to be promoted: the report has to be of it
+    #[arg(long, value_name = "SHA")]
+    commit: Option<String>,
     /// The report, or its folder, to say what changed since [default: the last release that is kept]
     #[arg(long, value_name = "PATH")]
     since: Option<PathBuf>,
@@ -63,8 +68,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
         source_digest: model.proof_digest()?,
         keys: keys(&arguments.key)?,
         now: Timestamp::now(),
-        max_age: arguments.max_age.map(SignedDuration::unsigned_abs),
+        max_age: arguments.max_age.map(age).transpose()?,
         binary_sha256: arguments.binary.as_deref().map(digest).transpose()?,
+        commit: arguments.commit.clone(),
+        declared: mutants::all(),
         rederive: arguments.rederive,
     };
     let dossier = Dossier::read(&folder);
@@ -80,6 +87,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
         lines.iter().for_each(|line| screen::print(line));
     }
     Ok(exit(&promotion))
+}
+
+/// How old a report may be: a time that has passed.
+fn age(asked: SignedDuration) -> Result<Duration, Stop> {
+    Duration::try_from(asked).map_err(|_| {
+        Stop::usage(
+            "--max-age is before now",
+            "give a time that has passed: 24h, 7d",
+        )
+    })
 }
 
 /// The digest of a file that has to be there.
@@ -113,8 +130,18 @@ fn since(arguments: &Arguments, model: &Model, dossier: &Dossier) -> Result<Opti
     let Some(path) = path else {
         return Ok(None);
     };
-    let all = verdict::compare(&compare::report(&path)?, report);
-    Ok(Some(Since { path, all }))
+    match compare::report(&path) {
+        Ok(last) => {
+            let all = verdict::compare(&last, report);
+            Ok(Some(Since { path, all }))
+        }
+        // What nobody asked for is no reason to say nothing at all.
+        Err(stop) if arguments.since.is_none() => {
+            screen::complain("warning", &stop.to_string());
+            Ok(None)
+        }
+        Err(stop) => Err(stop),
+    }
 }
 
 /// The keys given, else those that the configuration trusts.
@@ -135,7 +162,8 @@ pub(super) fn keys(given: &[String]) -> Result<Vec<VerifyingKey>, Stop> {
 }
 
 fn exit(promotion: &Promotion) -> Exit {
-    let failed = |one: &crate::verdict::Finding| one.kind == Kind::Fail;
+    let failed =
+        |one: &crate::verdict::Finding| one.kind == Kind::Fail || one.kind == Kind::Refuted;
     match promotion.verdict {
         Verdict::Promote => Exit::Green,
         _ if promotion.findings.iter().any(failed) => Exit::Red,
@@ -206,11 +234,7 @@ fn as_text(promotion: &Promotion, folder: &Path, since: Option<&Since>) -> Vec<S
     if let Some(since) = since {
         let (path, counted) = (since.path.display(), compare::counted(&since.all));
         lines.push(format!("{} {path}: {counted}", screen::verb("Since")));
-        let broken = since.all.regressions.iter();
-        lines.extend(broken.map(|one| {
-            let (gate, before, after) = (&one.gate, one.before, one.after);
-            format!("{} {gate} was {before}, is {after}", screen::verb("BROKEN"))
-        }));
+        lines.extend(compare::changes(&since.all));
     }
     lines.push(last_line(promotion));
     lines
@@ -250,7 +274,13 @@ fn as_markdown(promotion: &Promotion, folder: &Path, since: Option<&Since>) -> V
     );
     if let Some(since) = since {
         let (path, counted) = (since.path.display(), compare::counted(&since.all));
-        lines.extend([String::new(), format!("Since `{path}`: {counted}.")]);
+        lines.extend([
+            String::new(),
+            format!("Since `{path}`: {counted}."),
+            String::new(),
+        ]);
+        let changes = compare::changes(&since.all).into_iter();
+        lines.extend(changes.map(|line| format!("- {}", line.trim_start())));
     }
     lines
 }
@@ -260,6 +290,7 @@ fn as_json(promotion: &Promotion, since: Option<&Since>) -> Value {
         "verdict": promotion.verdict,
         "release": promotion.release,
         "findings": promotion.findings,
+        "summary": promotion.ruling.as_ref().map(crate::report::SummaryPart::of),
         "regressions": promotion.regressions,
         "invariants": promotion.invariants,
         "since": since.map(|since| json!({"path": since.path, "changes": since.all})),

@@ -154,6 +154,12 @@ impl Model {
             .expect("a model of no files is refused")
     }
 
+    /// The digest over the gates files alone.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// The digest that a proof of these gates has to name: that of the sources, and when the
     /// gates are not those of the sources, of both.
     ///

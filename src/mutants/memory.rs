@@ -75,7 +75,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "recall-ties-by-hash-order",
         must: &["token-budget"],
-        may: &[],
+        may: &[May {
+            gate: "index-manifest",
+            reason: "the same search has its results in another order when it is asked again",
+        }],
         apply: |levers| search(levers, |call| call, ties_by_hash),
     },
     Mutant {

@@ -15,7 +15,7 @@ use crate::runner::Row;
 /// The file's name.
 pub const REPORT_FILE: &str = "gate-report.json";
 /// The version of what stands beyond schema 14.0.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// What a report says beside its rows.
 #[derive(Clone, Debug)]

@@ -19,8 +19,8 @@ pub use attestation::{
 };
 pub use ci::{JUNIT_FILE, SARIF_FILE, annotations, event_line, junit, sarif, step_summary};
 pub use gate_report::{
-    Context, EvidencePart, GatePart, GateReport, GitPart, ProofUsed, REPORT_FILE, SummaryPart,
-    report,
+    Context, EvidencePart, FORMAT, GatePart, GateReport, GitPart, ProofUsed, REPORT_FILE,
+    SummaryPart, TargetPart, report,
 };
 pub use kill_matrix::{KillMatrix, MATRIX_FILE, MatrixError};
 pub use page::{DRAWN, PAGE_FILE, Sources, page};

@@ -8,12 +8,17 @@ use crate::model::Status;
 
 /// A status with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Decision {
-    pub(super) status: Status,
-    pub(super) detail: String,
-    pub(super) violations: Vec<String>,
-    pub(super) undecided: Vec<String>,
-    pub(super) exercised: BTreeMap<String, u64>,
+pub struct Decision {
+    /// FAIL, UNKNOWN or PASS.
+    pub status: Status,
+    /// One line with numbers, or the first reason.
+    pub detail: String,
+    /// Every violation.
+    pub violations: Vec<String>,
+    /// Every reason why it could not be decided.
+    pub undecided: Vec<String>,
+    /// What was exercised.
+    pub exercised: BTreeMap<String, u64>,
 }
 
 impl Decision {

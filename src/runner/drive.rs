@@ -15,7 +15,7 @@ use crate::base::{Clock, Seed};
 use crate::checks::check::INTERRUPTED;
 use crate::checks::{Cancel, Check, Cx, CxParts, Ran, Span, cancelled};
 use crate::model::{PlannedGate, Status, TargetSpec};
-use crate::target::Launcher;
+use crate::target::{Keys, Launcher};
 
 /// How often a gate is driven that stays UNKNOWN.
 pub(super) const ATTEMPTS: usize = 3;
@@ -133,6 +133,21 @@ impl Driver {
             decision.detail = INTERRUPTED.to_owned();
         }
         let phases = Phases::of(&spans, drive_time + judging.elapsed(), judging.elapsed());
+        let given_away = Keys::new(seed).given_away(ran.evidence.to_string().as_bytes());
+        if !given_away.is_empty() {
+            // Evidence is for everybody; without it nobody could judge again.
+            if decision.status == Status::Pass {
+                let what = given_away.join(", ");
+                decision = Decision::unknown(format!("its evidence would give away {what}"));
+            }
+            let _ = empty_folder(&evidence_dir);
+            return Tried {
+                decision,
+                evidence: Vec::new(),
+                phases,
+                interrupted,
+            };
+        }
         let evidence = match store(&self.evidence, &evidence_dir, &ran) {
             Ok(files) => files,
             Err(error) => {

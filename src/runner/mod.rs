@@ -15,7 +15,8 @@ mod prove;
 mod run;
 
 pub use crate::checks::Cancel;
-pub use again::judged_again;
+pub use again::{JudgedAgain, judged_again};
+pub use decide::Decision;
 pub use drive::{attempt_seed, in_check};
 pub use event::{Attempt, EVIDENCE_FILE, EvidenceFile, Row, RunEvent};
 pub use phases::Phases;

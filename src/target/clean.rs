@@ -10,15 +10,27 @@ use tokio::process::Command;
 /// The program that the clone builds.
 const PROGRAM: &str = "sonia-gate";
 /// What would bring into the room what was not cloned: other flags, other places, other programs.
-const KEPT_OUT: [&str; 8] = [
+const KEPT_OUT: [&str; 19] = [
     "CARGO_TARGET_DIR",
     "CARGO_BUILD_TARGET",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_BUILD_RUSTC",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
-    "RUSTFLAGS",
+    "RUSTC",
     "RUSTC_WRAPPER",
     "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTFLAGS",
     "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_WORK_TREE",
+    // Who signs, and whom a run reports to, is the caller's affair.
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "SONIA_GATE_SIGN_KEY",
 ];
 
 /// A clone, in a folder of its own.
@@ -89,7 +101,8 @@ impl CleanRoom {
     /// # Errors
     /// When cargo is not there, a crate is not at hand, or the clone does not build.
     pub async fn build(&self) -> Result<(), ToolError> {
-        let mut arguments = vec!["build", "--offline", "--locked", "--bin", PROGRAM];
+        let mut arguments = vec!["build", "--offline", "--locked", "--target-dir", "target"];
+        arguments.extend(["--bin", PROGRAM]);
         arguments.extend(self.release.then_some("--release"));
         let arguments: Vec<&OsStr> = arguments.into_iter().map(OsStr::new).collect();
         well(tool("cargo", &self.clone, &arguments)).await

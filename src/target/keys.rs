@@ -121,10 +121,7 @@ impl Keys {
             ("the signing key", hex(&raw)),
             ("the signing key", STANDARD.encode(raw)),
         ];
-        let inside = |secret: &str| {
-            let mut windows = text.windows(secret.len());
-            windows.any(|window| window == secret.as_bytes())
-        };
+        let inside = |secret: &str| memchr::memmem::find(text, secret.as_bytes()).is_some();
         let mut names: Vec<_> = secrets
             .iter()
             .filter(|(_, secret)| inside(secret))

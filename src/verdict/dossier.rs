@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::json::sha256_hex;
 use crate::contract::bundle::{Found, Problem, Wrong, read_path};
-use crate::report::release::is_evidence;
+use crate::report::release::{SIGNATURE_FILE, is_evidence};
 use crate::report::{ATTESTATION_FILE, GateReport, KillMatrix, MATRIX_FILE, REPORT_FILE};
 
 /// A file's content, and the digest of its bytes.
@@ -50,7 +50,8 @@ impl Dossier {
     /// is a finding, not an error.
     #[must_use]
     pub fn read(path: &Path) -> Self {
-        if !path.is_file() {
+        // A bundle that was unpacked is one still: its manifest says what has to be there.
+        if path.is_dir() && !path.join(SIGNATURE_FILE).exists() {
             return Self::of_folder(path);
         }
         let found = read_path(path).unwrap_or_else(|error| {

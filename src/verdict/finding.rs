@@ -33,6 +33,8 @@ pub enum Kind {
     Evidence,
     /// Evidence that is judged again gives another status.
     Rederived,
+    /// Evidence that is judged again gives a FAIL where the report has none.
+    Refuted,
     /// The run was cut short, or its target was made wrong on purpose.
     Run,
     /// It is the report of other sources.
@@ -64,6 +66,7 @@ impl Kind {
             Self::Counts => "counts",
             Self::Evidence => "evidence",
             Self::Rederived => "rederived",
+            Self::Refuted => "refuted",
             Self::Run => "run",
             Self::Source => "source",
             Self::Age => "age",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{Facts, Plan, Ruling, Status};
-use crate::report::{GatePart, GateReport, ProofUsed, SummaryPart};
+use crate::report::{FORMAT, GatePart, GateReport, ProofUsed, SummaryPart, TargetPart};
 
 /// Merges parts, which have the names of their folders, into the report of the plan. The proof is the
 /// whole release's.
@@ -23,6 +23,7 @@ pub fn merge(
     let rows = rows(parts, plan, &mut objections);
     let any = |is: fn(&GateReport) -> bool| parts.iter().any(|(_, part)| is(part));
     let interrupted = any(|part| part.interrupted);
+    let mutated = any(|part| part.target.mutated);
     let facts = Facts {
         rows: rows
             .iter()
@@ -30,7 +31,7 @@ pub fn merge(
             .collect(),
         expected: (plan.release.floor, plan.release.delta),
         whole: true,
-        mutated: any(|part| part.target.mutated),
+        mutated,
         interrupted,
         unproven: proof.unproven.clone(),
         objections,
@@ -46,6 +47,10 @@ pub fn merge(
         summary: SummaryPart::of(&ruling),
         gates: rows,
         partition: None,
+        target: TargetPart {
+            mutated,
+            ..first.target.clone()
+        },
         interrupted,
         proof,
         blockers: ruling.blockers.clone(),
@@ -97,6 +102,9 @@ fn foreign(
         };
         differ("release", &part.release, &plan.release.name);
         differ("sources", &part.source_digest, source_digest);
+        differ("schema", &part.schema_version, &plan.release.schema);
+        differ("version", &part.version, &plan.release.version);
+        differ("format", &part.format.to_string(), &FORMAT.to_string());
         differ("seed", &part.seed, &first.seed);
         let target = |one: &GateReport| format!("{:?}", one.target);
         differ("target", &target(part), &target(first));

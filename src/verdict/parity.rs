@@ -13,6 +13,8 @@ pub struct Side {
     pub lock_sha256: Option<String>,
     /// The digest of the sources that lie there.
     pub source_digest: String,
+    /// The commit that is checked out, as git has it.
+    pub commit: String,
     /// What its gates came to.
     pub report: GateReport,
 }
@@ -49,7 +51,33 @@ pub fn parity(here: &Side, clean: &Side) -> Vec<Difference> {
         let what = format!("the sources of the report {of}");
         differ(&what, &side.report.source_digest, &side.source_digest);
     }
+    let commit = |of: &Side| match &of.report.git {
+        Some(git) if git.dirty => format!("{}, changed since", git.commit),
+        Some(git) => git.commit.clone(),
+        None => "none".to_owned(),
+    };
+    differ(
+        "the commit of the report in the clean room",
+        &clean.commit,
+        &commit(clean),
+    );
     let (one, other) = (&here.report, &clean.report);
+    for (what, of) in [
+        (
+            "interrupted",
+            (|of| of.interrupted) as fn(&GateReport) -> bool,
+        ),
+        ("made wrong on purpose", |of| of.target.mutated),
+    ] {
+        // Neither side may be: two runs that were cut short alike show nothing.
+        differ(what, "no", if of(one) || of(other) { "yes" } else { "no" });
+    }
+    differ("the seed", &one.seed, &other.seed);
+    differ(
+        "unproven",
+        &one.unproven.join(", "),
+        &other.unproven.join(", "),
+    );
     differ("the release", &one.release, &other.release);
     differ(
         "the verdict",

@@ -7,7 +7,7 @@ use super::finding::{Finding, Kind};
 use crate::base::Seed;
 use crate::model::{Plan, PlannedGate, Status};
 use crate::report::{GatePart, GateReport};
-use crate::runner::{EVIDENCE_FILE, attempt_seed};
+use crate::runner::{EVIDENCE_FILE, JudgedAgain, attempt_seed};
 
 /// Whether the rows are the gates of the release, each once and in order.
 pub(super) fn against_the_plan(report: &GateReport, plan: &Plan, found: &mut Vec<Finding>) {
@@ -82,11 +82,20 @@ fn shown(counts: &BTreeMap<String, u64>) -> String {
     pairs.collect::<Vec<_>>().join(", ")
 }
 
+/// Whether this may be how long something took, in seconds.
+fn is_time(seconds: f64) -> bool {
+    seconds.is_finite() && seconds >= 0.0
+}
+
 /// Where a row contradicts itself, or the seed of its run.
 pub(super) fn against_themselves(report: &GateReport, found: &mut Vec<Finding>) {
     let seed = report.seed.parse::<Seed>();
     if seed.is_err() {
         let text = format!("the seed is `{}`", report.seed);
+        found.push(Finding::new(Kind::Row, text));
+    }
+    if !is_time(report.elapsed_s) {
+        let text = format!("the run took {} s", report.elapsed_s);
         found.push(Finding::new(Kind::Row, text));
     }
     for row in &report.gates {
@@ -95,6 +104,9 @@ pub(super) fn against_themselves(report: &GateReport, found: &mut Vec<Finding>) 
         };
         if row.status == Status::Pass {
             passed(row, &mut say);
+        }
+        if !is_time(row.duration_s) {
+            say(format!("it took {} s", row.duration_s));
         }
         if row.status == Status::Fail && row.violations.is_empty() {
             say("FAIL without a violation".to_owned());
@@ -187,7 +199,8 @@ pub(super) fn evidence(
     }
 }
 
-/// Where the evidence of a gate that is PASS gives another status when it is judged again.
+/// Where the evidence of a gate gives something else than its row when it is judged again, or is of
+/// another drive.
 pub(super) fn rederived(
     report: &GateReport,
     plan: &Plan,
@@ -202,14 +215,57 @@ pub(super) fn rederived(
             continue;
         };
         judged += 1;
-        let (status, why) = crate::runner::judged_again(&gate.spec, &kept.bytes);
-        if status != row.status {
-            let text = format!(
-                "{}: the evidence gives {status}, the report says {}: {why}",
-                row.name, row.status
-            );
-            found.push(Finding::new(Kind::Rederived, text));
+        let again = crate::runner::judged_again(&gate.spec, &kept.bytes);
+        for text in unlike(row, &again) {
+            let text = format!("{}: {text}", row.name);
+            let fails = again.decision.status == Status::Fail && row.status != Status::Fail;
+            let kind = if fails {
+                Kind::Refuted
+            } else {
+                Kind::Rederived
+            };
+            found.push(Finding::new(kind, text));
         }
     }
     judged
+}
+
+/// Where a row says something else than its evidence.
+fn unlike(row: &GatePart, again: &JudgedAgain) -> Vec<String> {
+    let decision = &again.decision;
+    if decision.status != row.status {
+        let (got, why) = (decision.status, &decision.detail);
+        return vec![format!(
+            "the evidence gives {got}, the report says {}: {why}",
+            row.status
+        )];
+    }
+    let mut texts = Vec::new();
+    let last = row.attempts.last().map(|last| last.seed.as_str());
+    if last != again.seed.as_deref() {
+        let of = again.seed.as_deref().unwrap_or("no drive");
+        texts.push(format!(
+            "the evidence is of the seed {of}, and not of this drive"
+        ));
+    }
+    // The line of a gate that was driven again says so behind what its judge said.
+    let said = row.detail.split(" (attempt ").next().unwrap_or_default();
+    let judged = decision
+        .detail
+        .split(" (attempt ")
+        .next()
+        .unwrap_or_default();
+    for (what, same) in [
+        ("what was exercised", row.exercised == decision.exercised),
+        ("the violations", row.violations == decision.violations),
+        ("what stayed open", row.undecided == decision.undecided),
+        ("the line", said == judged),
+    ] {
+        if !same {
+            texts.push(format!(
+                "{what}: the report says something else than the evidence"
+            ));
+        }
+    }
+    texts
 }

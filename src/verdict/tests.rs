@@ -15,6 +15,7 @@ use crate::report::{
     ATTESTATION_FILE, GateReport, MATRIX_FILE, REPORT_FILE, attestation, write_json,
 };
 
+const COMMIT: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
 const SOURCES: &str = "5011d";
 const NOW: &str = "2026-11-25T12:00:00Z";
 
@@ -38,7 +39,22 @@ pub(super) fn trust() -> Trust {
         max_age: None,
         rederive: false,
         binary_sha256: None,
+        commit: None,
+        declared: declared(),
     }
+}
+
+/// The mutants of the matrix, as if the sources declared them.
+fn declared() -> Vec<MutantSpec> {
+    let rows = matrix()["mutants"].as_array().unwrap().clone();
+    let spec = |row: &Value| MutantSpec {
+        name: row["name"].as_str().unwrap().to_owned(),
+        lever: "part".to_owned(),
+        must: serde_json::from_value(row["must"].clone()).unwrap(),
+        may: Vec::new(),
+        target: TargetSpec::reference(),
+    };
+    rows.iter().map(spec).collect()
 }
 
 /// A kill matrix in which every mutant of every row was killed.
@@ -101,7 +117,7 @@ fn report(matrix_sha256: &str) -> Value {
         "gates": plan.gates.iter().map(row).collect::<Vec<_>>(),
         "format": 1, "release": "v4.7", "seed": "7",
         "target": {"name": "reference", "url": null, "binary_sha256": "b1", "mutated": false},
-        "source_digest": SOURCES, "git": {"commit": "c0ffee", "dirty": false},
+        "source_digest": SOURCES, "git": {"commit": COMMIT, "dirty": false},
         "proof": {"matrix_sha256": matrix_sha256, "why_not": null},
         "interrupted": false, "blockers": [], "undecided": [], "unproven": [], "remarks": [],
     })

@@ -1,7 +1,7 @@
 //! The reading itself: a folder, the gate model and what the reader trusts, and what stands against
 //! a promotion. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
@@ -11,9 +11,13 @@ use super::dossier::{Dossier, Sealed};
 use super::finding::{Finding, Kind};
 use super::invariants::{INVARIANTS, InvariantState};
 use super::{read_bundle, rows, signed};
+use crate::base::tree;
 use crate::contract::bundle::Found;
-use crate::model::{Class, Facts, Model, NULL_TARGETS, Plan, Ruling, Selection, Status, Verdict};
-use crate::report::{GateReport, KillMatrix};
+use crate::model::{
+    Class, Facts, Model, MutantSpec, NULL_TARGETS, Plan, Ruling, Selection, Status, TargetSpec,
+    Verdict,
+};
+use crate::report::{FORMAT, GateReport, KillMatrix};
 
 /// How far ahead of the reader's a report's clock may be.
 const CLOCKS_APART: Duration = Duration::from_secs(300);
@@ -31,6 +35,10 @@ pub struct Trust {
     pub max_age: Option<Duration>,
     /// SHA-256 of the binary that is to be promoted, when the reader has it.
     pub binary_sha256: Option<String>,
+    /// The commit that is to be promoted, when the reader knows it.
+    pub commit: Option<String>,
+    /// The mutants that there are, as the sources declare them.
+    pub declared: Vec<MutantSpec>,
     /// Whether all evidence is judged again.
     pub rederive: bool,
 }
@@ -131,6 +139,16 @@ fn bundle(bundle: &Found, model: &Model, trust: &Trust, found: &mut Vec<Finding>
     let reading = read_bundle(bundle, model, &trust.keys);
     let problems = reading.problems.iter();
     found.extend(problems.map(|problem| Finding::new(Kind::Bundle, problem.to_string())));
+    let gates = bundle.files.iter().filter_map(|(path, bytes)| {
+        let name = path
+            .strip_prefix("gates/")
+            .filter(|name| name.ends_with(".toml"))?;
+        Some((name, bytes.as_slice()))
+    });
+    if tree::digest_of_contents(gates) != model.digest() {
+        let text = "the gates in the bundle are not those that it is judged by";
+        found.push(Finding::new(Kind::Source, text));
+    }
     let unvouched = reading.unvouched.iter();
     found.extend(unvouched.map(|why| Finding::new(Kind::Signature, why)));
 }
@@ -145,6 +163,7 @@ fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding
             &plan.release.schema,
         ),
         ("version", &report.version, &plan.release.version),
+        ("format", &report.format.to_string(), &FORMAT.to_string()),
     ] {
         if got != expected {
             say(
@@ -166,7 +185,35 @@ fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding
             Kind::Source,
             format!("the sources were not those of commit {}", git.commit),
         ),
-        Some(_) => {}
+        Some(git) if !is_commit(&git.commit) => {
+            say(Kind::Source, format!("`{}` is no commit", git.commit));
+        }
+        Some(git) => {
+            let expected = trust
+                .commit
+                .as_ref()
+                .filter(|expected| **expected != git.commit);
+            if let Some(expected) = expected {
+                let text = format!(
+                    "the report is of commit {}, expected {expected}",
+                    git.commit
+                );
+                say(Kind::Source, text);
+            }
+        }
+    }
+    if let Some(share) = report.partition {
+        say(Kind::Run, format!("it is part {share} of a run"));
+    }
+    if report.target.url.is_none() && report.target.name != TargetSpec::reference().name {
+        let text = format!(
+            "the target is {}, and not what is released",
+            report.target.name
+        );
+        say(Kind::Run, text);
+    }
+    for remark in &report.remarks {
+        say(Kind::Run, remark.clone());
     }
     if report.target.mutated {
         let text = format!(
@@ -178,9 +225,13 @@ fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding
     if report.target.url.is_none() && report.target.binary_sha256.is_none() {
         say(Kind::Run, "no binary is named".to_owned());
     }
-    if let (Some(expected), Some(got)) = (&trust.binary_sha256, &report.target.binary_sha256)
-        && got != expected
+    let got = report.target.binary_sha256.as_ref();
+    if let Some(expected) = trust
+        .binary_sha256
+        .as_ref()
+        .filter(|_| got != trust.binary_sha256.as_ref())
     {
+        let got = got.map_or("none", String::as_str);
         let text = format!("the binary that was gated is {got}, expected {expected}");
         say(Kind::Source, text);
     }
@@ -231,6 +282,9 @@ fn proof(
         )),
         None => say("the report rests on no matrix".to_owned()),
     }
+    if let Some(why) = &report.proof.why_not {
+        say(format!("the report says of its proof: {why}"));
+    }
     if matrix.release != plan.release.name {
         say(format!("the matrix is of {}", matrix.release));
     }
@@ -246,6 +300,9 @@ fn proof(
                 say(format!("{name} of {} {why}", gate.spec.name));
             }
         }
+    }
+    for text in recount(matrix, plan, &trust.declared) {
+        say(text);
     }
     for mutant in &matrix.mutants {
         let failed = mutant
@@ -270,6 +327,64 @@ fn proof(
         }
     }
     matrix.unproven(plan)
+}
+
+/// Whether this may be the name of a commit.
+fn is_commit(name: &str) -> bool {
+    [40, 64].contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Where a matrix is not that of the mutants that there are, or not what its own cells give.
+fn recount(matrix: &KillMatrix, plan: &Plan, declared: &[MutantSpec]) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut names = BTreeSet::new();
+    for row in &matrix.mutants {
+        if !names.insert(row.name.as_str()) {
+            texts.push(format!("{} has two rows", row.name));
+        }
+        match declared.iter().find(|one| one.name == row.name) {
+            None => texts.push(format!("there is no mutant {}", row.name)),
+            Some(one) if (&one.lever, &one.must, &one.may) != (&row.lever, &row.must, &row.may) => {
+                texts.push(format!("{} is declared otherwise", row.name));
+            }
+            Some(_) => {}
+        }
+    }
+    for gate in &plan.gates {
+        let name = &gate.spec.name;
+        let rows: Vec<_> = matrix
+            .gates
+            .iter()
+            .filter(|row| row.name == *name)
+            .collect();
+        let [row] = rows[..] else {
+            texts.push(format!(
+                "{name} has {} rows in the matrix, expected 1",
+                rows.len()
+            ));
+            continue;
+        };
+        let controlled = matrix.control.get(name) == Some(&Status::Pass);
+        let killed = matrix.mutants.iter().filter(|mutant| {
+            controlled && mutant.names(name) && mutant.results.get(name) == Some(&Status::Fail)
+        });
+        let killed: BTreeSet<&str> = killed.map(|mutant| mutant.name.as_str()).collect();
+        let said: BTreeSet<&str> = row.killed_by.iter().map(String::as_str).collect();
+        if said != killed || !row.checked {
+            texts.push(format!(
+                "{name}: the matrix says other kills than its cells give"
+            ));
+        }
+    }
+    let planned = |name: &str| plan.gates.iter().any(|gate| gate.spec.name == name);
+    let gates = matrix.gates.iter().map(|row| &row.name);
+    for name in gates
+        .chain(matrix.control.keys())
+        .filter(|name| !planned(name))
+    {
+        texts.push(format!("{name} is no gate of {}", plan.release.name));
+    }
+    texts
 }
 
 /// Why a mutant of a gate's row does not prove it.

@@ -21,6 +21,9 @@ const ON_REQUEST: &str = "orchestrator";
 /// One that no stack is whole without.
 const MANDATORY: &str = "memory-engine";
 
+/// How long the mandatory one is away before it is started again.
+const AWAY_MS: u64 = 60_000;
+
 /// What the drive saw.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evidence {
@@ -91,7 +94,7 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     let optional = OPTIONAL.into_iter().filter(|name| *name != ON_REQUEST);
     let optional: Vec<&str> = optional.filter(|name| services().contains(name)).collect();
     let patch = json!({"supervisor": {"backoff_ms": [30, 60, 120]}});
-    let stack = Stack::start(cx, config(&optional, patch.clone()), &[]).await?;
+    let stack = Stack::start(cx, config(&optional, patch), &[]).await?;
     for service in optional {
         let recovery = recover(cx, &stack, service).await;
         let goes_on = recovery.is_whole();
@@ -103,6 +106,8 @@ pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
     drop(stack);
     let mandatory = |name: &&str| *name != EVA && !OPTIONAL.contains(name);
     let others: Vec<&str> = services().into_iter().filter(mandatory).collect();
+    // Who is killed here stays away for long enough to be missed.
+    let patch = json!({"supervisor": {"backoff_ms": [AWAY_MS]}});
     let stack = Stack::start(cx, config(&others, patch), &[]).await?;
     let without = seen.without.insert(Without::default());
     absent(cx, &stack, without).await;
