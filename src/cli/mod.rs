@@ -17,6 +17,7 @@ mod merge;
 mod papers;
 mod places;
 mod prove;
+mod proxy;
 mod release;
 mod screen;
 mod serve;
@@ -73,6 +74,8 @@ enum Command {
     Bundle(bundle::Arguments),
     /// Run a chaos drill
     Chaos(chaos::Arguments),
+    /// Serve a fault proxy with Toxiproxy's HTTP API
+    Proxy(proxy::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
 }
@@ -172,6 +175,7 @@ fn run() -> Exit {
         Command::Key(arguments) => key::run(&arguments),
         Command::Bundle(arguments) => bundle::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),
+        Command::Proxy(arguments) => proxy::run(&arguments),
         Command::Serve(arguments) => return serve::run(&arguments).unwrap_or_else(Stop::say),
     };
     match ended.unwrap_or_else(Stop::say) {
