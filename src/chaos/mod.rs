@@ -19,11 +19,12 @@ pub mod link;
 pub mod site;
 pub mod specs;
 pub mod storm;
+pub mod toxiproxy;
 
 pub use bounds::clopper_pearson_upper;
 pub use fleet::{Linked, Member};
 pub use history::overlapping_pairs;
 pub use judgement::Judgement;
-pub use link::{Delay, Direction, Faults, Link};
+pub use link::{Delay, Direction, Faults, Link, Per, Stream, Toxic, ToxicError, ToxicKind};
 pub use site::Site;
 pub use storm::storm;

@@ -19,6 +19,7 @@ mod papers;
 mod places;
 mod promote;
 mod prove;
+mod proxy;
 mod release;
 mod screen;
 mod serve;
@@ -79,6 +80,8 @@ enum Command {
     Promote(promote::Arguments),
     /// Run a chaos drill
     Chaos(chaos::Arguments),
+    /// Serve a fault proxy with Toxiproxy's HTTP API
+    Proxy(proxy::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
 }
@@ -187,6 +190,7 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         Command::Cleanroom(arguments) => cleanroom::run(arguments),
         Command::Promote(arguments) => promote::run(arguments),
         Command::Chaos(arguments) => chaos::run(arguments),
+        Command::Proxy(arguments) => proxy::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
     }
 }

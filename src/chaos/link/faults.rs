@@ -1,10 +1,8 @@
 //! What a link can do to bytes.
 
-use std::time::Duration;
-
-use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+use super::toxic::Stream;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,12 +29,6 @@ impl Delay {
         delay_ms: 3_600_000,
         jitter_ms: 0,
     };
-
-    pub(super) fn draw(self, rng: &mut ChaCha8Rng) -> Duration {
-        let least_us = self.delay_ms.saturating_sub(self.jitter_ms) * 1_000;
-        let most_us = (self.delay_ms + self.jitter_ms) * 1_000;
-        Duration::from_micros(rng.random_range(least_us..=most_us))
-    }
 }
 
 /// What a link does to bytes. The default is nothing.
@@ -73,10 +65,10 @@ impl Faults {
         }
     }
 
-    pub(super) fn of(self, direction: Direction) -> Delay {
-        match direction {
-            Direction::ToUpstream => self.to_upstream,
-            Direction::ToClient => self.to_client,
+    pub(super) fn of(self, stream: Stream) -> Delay {
+        match stream {
+            Stream::Upstream => self.to_upstream,
+            Stream::Downstream => self.to_client,
         }
     }
 }

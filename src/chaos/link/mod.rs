@@ -1,25 +1,45 @@
-//! A TCP link between two parties, in process: it delays, cuts and goes down while bytes flow.
+//! A TCP link between two parties, in process: it delays, cuts and goes down while bytes flow, and
+//! takes toxics in Toxiproxy's vocabulary ([`Toxic`]).
 //!
-//! Bytes leave in the order in which they came, and none is lost except by a cut. Latency does not
-//! serialize: every chunk waits for its own release time, many are in flight, and a later one never
-//! overtakes. It understands no protocol.
+//! Bytes leave in the order in which they came, and none is lost except by a cut or by a toxic that
+//! says so; toxics come and go while bytes flow. Latency does not serialize: every chunk waits for
+//! its own release time, many are in flight, and a later one never overtakes. It understands no
+//! protocol. One seed decides every draw: it is split by connection and toxic, and neither time nor
+//! another connection has a part in it.
+//!
+//! What a toxic does is a state machine without sockets ([`stage`]), several make a [`pipe`], and a
+//! [`flow`] moves bytes through it.
 
+mod conduit;
 mod faults;
+mod flow;
+mod pipe;
+#[cfg(test)]
+mod pipe_tests;
+mod roster;
+mod stage;
+#[cfg(test)]
+mod stage_tests;
 #[cfg(test)]
 mod tests;
+mod toxic;
+#[cfg(test)]
+mod toxics_tests;
 mod wire;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+pub(in crate::chaos) use conduit::{Conduit, Upstream};
 pub use faults::{Delay, Direction, Faults};
+pub use toxic::{Per, Stream, Toxic, ToxicError, ToxicKind};
+pub(in crate::chaos) use wire::carry;
 
 use crate::base::Seed;
 
@@ -39,26 +59,9 @@ pub struct Traffic {
     pub given_bytes: u64,
 }
 
-#[derive(Default)]
-struct Counters {
-    connections: AtomicU64,
-    cut: AtomicU64,
-    taken_bytes: AtomicU64,
-    given_bytes: AtomicU64,
-}
-
-struct Shared {
-    seed: Seed,
-    upstream: Mutex<SocketAddr>,
-    faults: Mutex<Faults>,
-    /// Raised by every cut.
-    cuts: watch::Sender<u64>,
-    counters: Counters,
-}
-
 /// A link; dropping it ends its connections and gives its port back.
 pub struct Link {
-    shared: Arc<Shared>,
+    conduit: Arc<Conduit>,
     addr: SocketAddr,
     /// Bound and never listening: while the link is down the port stays ours, so that a connection
     /// is refused and not answered by whoever got the port next.
@@ -85,18 +88,12 @@ impl Link {
         let port = bound(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let addr = port.local_addr()?;
         let listener = bound(addr)?.listen(BACKLOG)?;
-        let shared = Arc::new(Shared {
-            seed,
-            upstream: Mutex::new(upstream),
-            faults: Mutex::default(),
-            cuts: watch::Sender::new(0),
-            counters: Counters::default(),
-        });
+        let conduit = Arc::new(Conduit::new(Upstream::Address(upstream), seed));
         let (open, wanted) = watch::channel(true);
         let (reach, reached) = watch::channel(true);
-        let accepting = tokio::spawn(accept(Arc::clone(&shared), addr, listener, wanted, reach));
+        let accepting = tokio::spawn(accept(Arc::clone(&conduit), addr, listener, wanted, reach));
         Ok(Self {
-            shared,
+            conduit,
             addr,
             _port: port,
             open,
@@ -119,22 +116,56 @@ impl Link {
 
     /// Where new connections go from now on: a restarted party has new ports.
     pub fn lead_to(&self, upstream: SocketAddr) {
-        *guard(&self.shared.upstream) = upstream;
+        self.conduit.lead_to(Upstream::Address(upstream));
     }
 
     /// Sets what happens to bytes that come in from now on; those under way keep their times.
     pub fn faults(&self, faults: Faults) {
-        *guard(&self.shared.faults) = faults;
+        self.conduit.faults(faults);
     }
 
-    /// No faults from now on.
+    /// Adds a toxic for what comes in from now on, behind those that there are. It is in force when
+    /// this returns.
+    ///
+    /// # Errors
+    /// When there is one of its name, or it cannot be meant.
+    pub fn add(&self, toxic: Toxic) -> Result<(), ToxicError> {
+        self.conduit.add(toxic)
+    }
+
+    /// Gives the toxic of this name other attributes and another toxicity. What it holds gets the
+    /// time that it would have had under them.
+    ///
+    /// # Errors
+    /// When there is none of its name, it has another type or stream, or it cannot be meant.
+    pub fn update(&self, toxic: Toxic) -> Result<(), ToxicError> {
+        self.conduit.update(toxic)
+    }
+
+    /// Takes a toxic away. What it holds goes on at once, in order; a connection of which it lost
+    /// bytes is closed.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn remove(&self, name: &str) -> Result<(), ToxicError> {
+        self.conduit.remove(name)
+    }
+
+    /// The toxics in the order in which they were added.
+    #[must_use]
+    pub fn toxics(&self) -> Vec<Toxic> {
+        self.conduit.toxics()
+    }
+
+    /// No faults and no toxics from now on.
     pub fn heal(&self) {
         self.faults(Faults::default());
+        self.conduit.clear();
     }
 
     /// Resets every connection that exists; bytes in flight are lost. New ones are accepted.
     pub fn cut(&self) {
-        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+        self.conduit.cut();
     }
 
     /// Refuses new connections once this returns; those that exist go on (see [`Link::cut`]).
@@ -175,18 +206,8 @@ impl Link {
     /// What went through so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        let counters = &self.shared.counters;
-        Traffic {
-            connections: counters.connections.load(Ordering::Relaxed),
-            cut: counters.cut.load(Ordering::Relaxed),
-            taken_bytes: counters.taken_bytes.load(Ordering::Relaxed),
-            given_bytes: counters.given_bytes.load(Ordering::Relaxed),
-        }
+        self.conduit.traffic()
     }
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
@@ -199,7 +220,7 @@ fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 async fn accept(
-    shared: Arc<Shared>,
+    conduit: Arc<Conduit>,
     addr: SocketAddr,
     listener: TcpListener,
     mut wanted: watch::Receiver<bool>,
@@ -208,7 +229,6 @@ async fn accept(
     // Dropped with this task, and with it every connection.
     let mut connections = JoinSet::new();
     let mut listener = Some(listener);
-    let mut number = 0;
     loop {
         tokio::select! {
             biased;
@@ -222,9 +242,7 @@ async fn accept(
             }
             accepted = next(listener.as_ref()) => {
                 if let Ok((client, _)) = accepted {
-                    number += 1;
-                    shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-                    connections.spawn(wire::carry(Arc::clone(&shared), client, number));
+                    connections.spawn(carry(Arc::clone(&conduit), client));
                 }
             }
             Some(_) = connections.join_next() => {}

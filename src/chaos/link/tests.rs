@@ -1,4 +1,4 @@
-//! Links between real sockets, and their timetables without any.
+//! Links between real sockets, without toxics.
 
 use std::io;
 use std::time::Duration;
@@ -7,19 +7,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::wire::Timetable;
 use super::{Delay, Direction, Faults, Link};
 use crate::base::Seed;
 
 /// Far longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
-async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future)
         .await
         .expect("within the deadline")
 }
 
-async fn until(mut condition: impl FnMut() -> bool) {
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
     soon(async {
         while !condition() {
             tokio::task::yield_now().await;
@@ -28,16 +27,20 @@ async fn until(mut condition: impl FnMut() -> bool) {
     .await;
 }
 
-struct Pair {
-    link: Link,
-    client: TcpStream,
-    server: TcpStream,
-    upstream: TcpListener,
+pub(super) struct Pair {
+    pub(super) link: Link,
+    pub(super) client: TcpStream,
+    pub(super) server: TcpStream,
+    pub(super) upstream: TcpListener,
 }
 
-async fn pair() -> Pair {
+pub(super) async fn pair() -> Pair {
+    pair_of(Seed(7)).await
+}
+
+pub(super) async fn pair_of(seed: Seed) -> Pair {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let link = Link::open(upstream.local_addr().unwrap(), Seed(7))
+    let link = Link::open(upstream.local_addr().unwrap(), seed)
         .await
         .unwrap();
     let client = soon(TcpStream::connect(link.addr())).await.unwrap();
@@ -50,52 +53,10 @@ async fn pair() -> Pair {
     }
 }
 
-async fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+pub(super) async fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     soon(stream.read_exact(&mut bytes)).await.unwrap();
     bytes
-}
-
-#[test]
-fn latency_does_not_serialize_and_nothing_overtakes() {
-    let start = Instant::now();
-    let ms = |ms| start + Duration::from_millis(ms);
-    let mut timetable = Timetable::new(Seed(1), 1, Direction::ToUpstream);
-    let fixed = Delay {
-        delay_ms: 50,
-        jitter_ms: 0,
-    };
-    let released: Vec<_> = (0..100).map(|i| timetable.release(ms(i), fixed)).collect();
-    let expected: Vec<_> = (0..100).map(|i| ms(i + 50)).collect();
-    assert_eq!(
-        released, expected,
-        "50 ms after each came, not 50 ms after one another"
-    );
-    assert_eq!(
-        timetable.release(ms(101), Delay::default()),
-        ms(149),
-        "behind the last"
-    );
-}
-
-#[test]
-fn jitter_stays_within_its_bounds_and_comes_from_the_seed() {
-    let draws = |seed, connection, direction| {
-        let mut rng = Timetable::new(Seed(seed), connection, direction).rng;
-        let delay = Delay {
-            delay_ms: 5,
-            jitter_ms: 10,
-        };
-        (0..500).map(|_| delay.draw(&mut rng)).collect::<Vec<_>>()
-    };
-    let first = draws(1, 1, Direction::ToClient);
-    assert_eq!(first, draws(1, 1, Direction::ToClient));
-    assert_ne!(first, draws(2, 1, Direction::ToClient));
-    assert_ne!(first, draws(1, 2, Direction::ToClient));
-    assert_ne!(first, draws(1, 1, Direction::ToUpstream));
-    assert!(first.iter().all(|draw| *draw <= Duration::from_millis(15)));
-    assert!(first.iter().any(|draw| *draw > Duration::from_millis(13)));
-    assert!(first.iter().any(|draw| *draw < Duration::from_millis(2)));
 }
 
 #[tokio::test]

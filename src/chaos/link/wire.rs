@@ -1,58 +1,63 @@
-//! One connection of a link: two directions, each a reader that stamps chunks with their release
-//! time and a writer that waits for it.
+//! One connection of a link: two directions in one task, until both are done, one fails, a toxic
+//! ends it or the link is cut.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
-use rand::rngs::ChaCha8Rng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
-use super::{Delay, Direction, Shared, guard};
-use crate::base::Seed;
+use super::conduit::Conduit;
+use super::flow::{Ended, Flow, Turns};
+use super::toxic::Stream;
 
-/// The most bytes that share one release time.
-const CHUNK_BYTES: usize = 16 << 10;
-/// Chunks in flight per connection and direction; a sender who is further ahead is slowed down.
-const CHUNKS_IN_FLIGHT: usize = 1024;
+/// Carries one connection to its end. Its number is taken here and now, in the order of accepting:
+/// what the seed decides for a connection does not depend on which task runs first.
+pub(in crate::chaos) fn carry(
+    conduit: Arc<Conduit>,
+    client: TcpStream,
+) -> impl Future<Output = ()> + Send {
+    let number = conduit.counters.connections.fetch_add(1, Ordering::Relaxed) + 1;
+    connection(conduit, client, number)
+}
 
-/// One connection, until both sides are done, one fails or the link is cut.
-pub(super) async fn carry(shared: Arc<Shared>, mut client: TcpStream, number: u64) {
-    let mut cuts = shared.cuts.subscribe();
-    let upstream = *guard(&shared.upstream);
-    let Ok(mut server) = TcpStream::connect(upstream).await else {
+async fn connection(conduit: Arc<Conduit>, mut client: TcpStream, number: u64) {
+    let mut changes = conduit.changes.subscribe();
+    let cuts = *changes.borrow_and_update();
+    let Ok(mut server) = conduit.connect().await else {
         reset(&client);
         return;
     };
     // Otherwise a small write may wait for the acknowledgement of one that this link delays.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let carried = {
-        let (from_client, to_client) = client.split();
-        let (from_server, to_server) = server.split();
-        let there = pump(
-            &shared,
-            Direction::ToUpstream,
-            number,
-            from_client,
-            to_server,
-        );
-        let back = pump(&shared, Direction::ToClient, number, from_server, to_client);
-        tokio::select! {
-            biased;
-            _ = cuts.changed() => {
-                shared.counters.cut.fetch_add(1, Ordering::Relaxed);
-                Err(io::ErrorKind::ConnectionReset.into())
+        let mut both = Both::new(&conduit, number, &mut client, &mut server);
+        loop {
+            tokio::select! {
+                biased;
+                // The conduit is ours, so its sender is there.
+                _ = changes.changed() => {
+                    if *changes.borrow_and_update() != cuts {
+                        conduit.counters.cut.fetch_add(1, Ordering::Relaxed);
+                        break Err(io::ErrorKind::ConnectionReset.into());
+                    }
+                    // Other settings: the directions see them when they are polled.
+                }
+                carried = poll_fn(|cx| both.poll(cx, &conduit)) => break carried,
             }
-            carried = async { tokio::try_join!(there, back) } => carried.map(|_| ()),
         }
     };
-    if carried.is_err() {
-        reset(&client);
-        reset(&server);
+    match carried {
+        Ok(Ended::Orderly) => {}
+        Ok(Ended::Closed) => close([client, server]).await,
+        Err(_) => {
+            reset(&client);
+            reset(&server);
+        }
     }
 }
 
@@ -62,77 +67,60 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-struct Chunk {
-    release: Instant,
-    bytes: Vec<u8>,
+/// Ends both sides so that what was sent last arrives: what nobody read would turn the end into a
+/// reset, which overtakes bytes.
+async fn close(streams: [TcpStream; 2]) {
+    for mut stream in streams {
+        // A side that is gone already needs no end.
+        let _ = stream.shutdown().await;
+        let mut lost = [0; 4096];
+        while stream.try_read(&mut lost).is_ok_and(|length| length > 0) {}
+    }
 }
 
-/// One direction of one connection. An end of stream travels like a chunk.
-async fn pump(
-    shared: &Shared,
-    direction: Direction,
-    number: u64,
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-) -> io::Result<()> {
-    let (send, mut receive) = mpsc::channel::<Chunk>(CHUNKS_IN_FLIGHT);
-    let mut timetable = Timetable::new(shared.seed, number, direction);
-    let taking = async move {
-        loop {
-            let mut bytes = vec![0; CHUNK_BYTES];
-            let length = from.read(&mut bytes).await?;
-            bytes.truncate(length);
-            shared
-                .counters
-                .taken_bytes
-                .fetch_add(length as u64, Ordering::Relaxed);
-            let delay = guard(&shared.faults).of(direction);
-            let release = timetable.release(Instant::now(), delay);
-            let sent = send.send(Chunk { release, bytes }).await;
-            if length == 0 || sent.is_err() {
-                return Ok::<_, io::Error>(());
-            }
+/// Both directions of a connection.
+struct Both<'a> {
+    turns: Turns,
+    there: Option<Flow>,
+    back: Option<Flow>,
+    client: (ReadHalf<'a>, WriteHalf<'a>),
+    server: (ReadHalf<'a>, WriteHalf<'a>),
+}
+
+impl<'a> Both<'a> {
+    fn new(
+        conduit: &Conduit,
+        number: u64,
+        client: &'a mut TcpStream,
+        server: &'a mut TcpStream,
+    ) -> Self {
+        let seed = conduit.seed.child(&format!("connection {number}"));
+        Self {
+            turns: Turns::default(),
+            there: Some(Flow::new(Stream::Upstream, seed)),
+            back: Some(Flow::new(Stream::Downstream, seed)),
+            client: client.split(),
+            server: server.split(),
         }
-    };
-    let giving = async move {
-        while let Some(chunk) = receive.recv().await {
-            if chunk.release > Instant::now() {
-                tokio::time::sleep_until(chunk.release).await;
-            }
-            if chunk.bytes.is_empty() {
-                return to.shutdown().await;
-            }
-            to.write_all(&chunk.bytes).await?;
-            let given = chunk.bytes.len() as u64;
-            shared
-                .counters
-                .given_bytes
-                .fetch_add(given, Ordering::Relaxed);
-        }
-        Ok(())
-    };
-    tokio::try_join!(taking, giving).map(|_| ())
-}
-
-/// When the chunks of one direction of one connection leave.
-pub(super) struct Timetable {
-    pub(super) rng: ChaCha8Rng,
-    last: Option<Instant>,
-}
-
-impl Timetable {
-    pub(super) fn new(seed: Seed, connection: u64, direction: Direction) -> Self {
-        let rng = seed
-            .child(&format!("connection {connection} {direction:?}"))
-            .rng();
-        Self { rng, last: None }
     }
 
-    /// Its own delay after it came, but never before the chunk that came before it.
-    pub(super) fn release(&mut self, came: Instant, delay: Delay) -> Instant {
-        let own = came + delay.draw(&mut self.rng);
-        let release = self.last.map_or(own, |last| own.max(last));
-        self.last = Some(release);
-        release
+    fn poll(&mut self, cx: &mut Context<'_>, conduit: &Conduit) -> Poll<io::Result<Ended>> {
+        let turns = &mut self.turns;
+        let there = (&mut self.client.0, &mut self.server.1);
+        let back = (&mut self.server.0, &mut self.client.1);
+        for (flow, ends) in [(&mut self.there, there), (&mut self.back, back)] {
+            let Some(running) = flow else {
+                continue;
+            };
+            match running.poll(cx, conduit, turns, ends) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(Ended::Orderly)) => *flow = None,
+                Poll::Ready(other) => return Poll::Ready(other),
+            }
+        }
+        match (&self.there, &self.back) {
+            (None, None) => Poll::Ready(Ok(Ended::Orderly)),
+            _ => Poll::Pending,
+        }
     }
 }
