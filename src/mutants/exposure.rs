@@ -44,6 +44,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 gate: "tls-config",
                 reason: "it asks each service over TLS who it is",
             },
+            May {
+                gate: "supervisor-ports-clean",
+                reason: "pipecat does not take the port that it is configured with",
+            },
         ],
         // Where ports are chosen by the system, each still gets its own.
         apply: |levers| {

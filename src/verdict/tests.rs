@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::Seed;
 use crate::base::json::sha256_hex;
-use crate::model::{Model, NULL_TARGETS, Plan, Selection, Verdict};
+use crate::model::{Model, MutantSpec, NULL_TARGETS, Plan, Selection, TargetSpec, Verdict};
 use crate::report::{
     ATTESTATION_FILE, GateReport, MATRIX_FILE, REPORT_FILE, attestation, write_json,
 };
