@@ -8,6 +8,7 @@ mod compare;
 mod exit;
 mod explain;
 mod gate;
+mod history;
 mod incident;
 mod interrupt;
 mod key;
@@ -82,6 +83,8 @@ enum Command {
     Chaos(chaos::Arguments),
     /// Serve a fault proxy with Toxiproxy's HTTP API
     Proxy(proxy::Arguments),
+    /// Check a recorded history for linearizability, or show it
+    History(history::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
 }
@@ -191,6 +194,7 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         Command::Promote(arguments) => promote::run(arguments),
         Command::Chaos(arguments) => chaos::run(arguments),
         Command::Proxy(arguments) => proxy::run(arguments),
+        Command::History(arguments) => history::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
     }
 }

@@ -58,11 +58,10 @@ pub(super) fn complain(word: &str, text: &str) {
 /// The colour of a word that begins a status line. Without colour the word says it all.
 pub(super) fn verb(word: &str) -> String {
     let style = match word {
-        "PASS" | "PROMOTE" | "KILLED" | "REFUSED" | "PROVEN" | "HELD" | "PARITY" | "DONE" => {
-            Style::new().green().bold()
-        }
+        "PASS" | "PROMOTE" | "KILLED" | "REFUSED" | "PROVEN" | "HELD" | "PARITY" | "DONE"
+        | "LEGAL" => Style::new().green().bold(),
         "FAIL" | "HOLD" | "BROKEN" | "SURVIVED" | "BYSTANDER" | "VACUOUS" | "REFUTED"
-        | "DIFFERS" | "DIFFERENT" | "REGRESSION" => Style::new().red().bold(),
+        | "DIFFERS" | "DIFFERENT" | "REGRESSION" | "ILLEGAL" => Style::new().red().bold(),
         "UNKNOWN" | "UNDECIDED" | "OPEN" | "MISSING" => Style::new().yellow().bold(),
         _ => Style::new().bold(),
     };

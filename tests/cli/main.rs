@@ -15,6 +15,7 @@ use serde_json::Value;
 mod bundles;
 mod chaos;
 mod cleanroom;
+mod history;
 mod proxy;
 mod runs;
 mod signals;
