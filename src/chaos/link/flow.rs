@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::conduit::Conduit;
 use super::pipe::{Due, Pipe};
 use super::stage::{Parcel, What};
@@ -62,7 +63,7 @@ pub(super) struct Flow {
     rest: Range<usize>,
     /// The sender has said all.
     ended: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Alarm>,
 }
 
 impl Flow {
@@ -75,7 +76,7 @@ impl Flow {
             buffer: vec![0; CHUNK_BYTES].into_boxed_slice(),
             rest: 0..0,
             ended: false,
-            timer: None,
+            alarm: None,
         }
     }
 
@@ -211,11 +212,7 @@ impl Flow {
         let Some(at) = wake else {
             return Poll::Pending;
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if timer.deadline() != at {
-            timer.as_mut().reset(at);
-        }
-        timer.as_mut().poll(cx)
+        self.alarm.get_or_insert_with(Alarm::new).poll(cx, at)
     }
 }
 

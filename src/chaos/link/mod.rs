@@ -10,6 +10,7 @@
 //! What a toxic does is a state machine without sockets ([`stage`]), several make a [`pipe`], and a
 //! [`flow`] moves bytes through it.
 
+mod alarm;
 mod conduit;
 mod faults;
 mod flow;
