@@ -26,6 +26,7 @@ pub mod requests;
 pub mod sent;
 pub mod sessions;
 pub mod site;
+pub mod soak;
 pub mod specs;
 pub mod storm;
 pub mod tampering;

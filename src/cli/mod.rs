@@ -25,6 +25,7 @@ mod release;
 mod screen;
 mod serve;
 mod settings;
+mod soak;
 mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,6 +86,8 @@ enum Command {
     Proxy(proxy::Arguments),
     /// Check a recorded history for linearizability, or show it
     History(history::Arguments),
+    /// Drill a target with faults and traffic that a seed draws, round after round
+    Soak(soak::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
 }
@@ -193,6 +196,7 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         Command::Cleanroom(arguments) => cleanroom::run(arguments),
         Command::Promote(arguments) => promote::run(arguments),
         Command::Chaos(arguments) => chaos::run(arguments),
+        Command::Soak(arguments) => soak::run(arguments),
         Command::Proxy(arguments) => proxy::run(arguments),
         Command::History(arguments) => history::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),

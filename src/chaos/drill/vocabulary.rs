@@ -112,6 +112,8 @@ pub enum Action {
         /// How long at most.
         within_ms: u64,
     },
+    /// Reads every audit chain and holds it against what was read before.
+    Audit,
     /// SIGSTOP.
     Pause,
     /// SIGCONT.
@@ -146,6 +148,8 @@ pub enum Probe {
     Healthy,
     /// `normal`, `degraded` or `mixed`: by what is shed and served.
     Mode,
+    /// The memory and the files that its process needs.
+    Needs,
     /// How often something happened so far.
     Count(Counted),
 }
@@ -168,7 +172,7 @@ pub enum Counted {
 }
 
 /// The actions, each with its arguments.
-pub const ACTIONS: [(&str, &[&str]); 36] = [
+pub const ACTIONS: [(&str, &[&str]); 37] = [
     ("inject-latency", &["at"]),
     ("heal", &[]),
     ("toxic-add", &["link", "toxic"]),
@@ -197,6 +201,7 @@ pub const ACTIONS: [(&str, &[&str]); 36] = [
     ("tamper", &["attack", "chain"]),
     ("edit-config", &["patch"]),
     ("wait", &["until", "within_ms"]),
+    ("audit", &[]),
     ("pause", &[]),
     ("resume", &[]),
     ("fill-disk", &[]),
@@ -208,7 +213,12 @@ pub const ACTIONS: [(&str, &[&str]); 36] = [
 ];
 
 /// The probes, each with its arguments.
-pub const PROBES: [(&str, &[&str]); 3] = [("healthy", &[]), ("mode", &[]), ("count", &["of"])];
+pub const PROBES: [(&str, &[&str]); 4] = [
+    ("healthy", &[]),
+    ("mode", &[]),
+    ("needs", &[]),
+    ("count", &["of"]),
+];
 
 const MODES: [(&str, Change); 2] = [("degraded", Change::Entered), ("normal", Change::Exited)];
 
@@ -285,6 +295,7 @@ impl Action {
             "probe-work" => Self::ProbeWork,
             "repeat" => Self::Repeat,
             "decide" => Self::Decide,
+            "audit" => Self::Audit,
             "pause" => Self::Pause,
             "resume" => Self::Resume,
             "fill-disk" => Self::FillDisk,
@@ -468,6 +479,7 @@ impl Probe {
         Ok(match name {
             "healthy" => Self::Healthy,
             "mode" => Self::Mode,
+            "needs" => Self::Needs,
             "count" => {
                 let of = given.need("of");
                 let of = of.map_err(|_| arguments.wrong("`count` needs the argument `of`"))?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
+use super::acts::audit::Needs;
 use super::acts::links::{self, Links};
 use super::acts::pause::Pause;
 use super::acts::work::Desk;
-use super::acts::{Book, disk, exercise, load, replays, stand_ins, tamper};
+use super::acts::{Book, audit, disk, exercise, load, replays, stand_ins, tamper};
 use super::experiment::{Act, Experiment};
 use super::record::Record;
 use super::vocabulary::{Action, Condition, Counted, Probe};
@@ -244,6 +245,10 @@ impl<'r> World<'r> {
                 Ok(load::drive(&client, self.site.clock, how, &mut self.book.loads).await)
             }
             Action::Tamper { attack, chain } => self.tamper(&client, *attack, chain).await,
+            Action::Audit => {
+                let instance = self.cycle.instance();
+                Ok(audit::drive(instance, &client, &mut self.book.audits).await)
+            }
             Action::FillDisk => self.fill_disk().await,
             Action::FreeDisk => self.free_disk().await,
             Action::Exercise(wanted) => {
@@ -300,6 +305,11 @@ impl<'r> World<'r> {
             Probe::Mode => {
                 ensure!(self.running, "the target does not run: `start` it first");
                 self.mode().await
+            }
+            Probe::Needs => {
+                let needs = Needs::of(self.cycle.instance());
+                self.book.needs.extend(needs);
+                Ok(json!(needs))
             }
             Probe::Count(of) => Ok(json!(self.count(of))),
         }

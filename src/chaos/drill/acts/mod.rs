@@ -1,6 +1,7 @@
 //! What the steps of ours do beside latency, races and KILLs, one file a subject: how it is driven,
 //! what is seen of it, and (pure) what contradicts what is due.
 
+pub mod audit;
 pub mod disk;
 pub mod exercise;
 pub mod links;
@@ -39,6 +40,10 @@ pub struct Book {
     pub full: Vec<disk::Full>,
     /// Faults of links, in the order in which they came.
     pub links: Vec<links::Fault>,
+    /// Looks at all chains.
+    pub audits: Vec<audit::Audit>,
+    /// What processes needed, now and then.
+    pub needs: Vec<audit::Needs>,
     /// What was driven on targets of its own.
     pub exercises: Vec<exercise::Exercise>,
 }
@@ -60,6 +65,8 @@ impl Book {
                 .map(|full| full.judge(&self.work, judgement)),
         );
         told.extend(links::judge(&self.links, judgement));
+        told.extend(audit::judge(&self.audits, judgement));
+        told.extend(audit::judge_needs(&self.needs, judgement));
         told.extend(self.exercises.iter().map(|one| one.judge(judgement)));
         told
     }
