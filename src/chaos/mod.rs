@@ -16,6 +16,7 @@ pub mod judgement;
 pub mod keyed;
 pub mod linear;
 pub mod link;
+pub mod models;
 pub mod site;
 pub mod specs;
 pub mod storm;

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::{Minted, Shown, Verb};
 use crate::chaos::linear::Operation;
+use crate::chaos::models::confirmation::decided;
 use crate::chaos::specs::Ttl;
-use crate::chaos::specs::confirmation::{Call, Input, Output, Verdict};
+use crate::chaos::specs::confirmation::{Call, Input, Output};
 use crate::target::Exchange;
 
 /// A decision that was asked for, and what was said to it. There are thousands in a drive, so each is
@@ -195,15 +196,7 @@ impl Asked {
             Verb::Approve => Call::Approve { fence },
             Verb::Deny => Call::Deny { fence },
         };
-        let output = match (self.status, self.code.as_str(), self.verdict.as_str()) {
-            (200..300, ..) => Some(Output::Won),
-            (409, "ALREADY_DECIDED", "approved") => Some(Output::Decided(Verdict::Approved)),
-            (409, "ALREADY_DECIDED", "denied") => Some(Output::Decided(Verdict::Denied)),
-            (409, "FENCE_STALE", _) => Some(Output::Stale),
-            (409, "CONFIRMATION_EXPIRED", _) => Some(Output::Expired),
-            (404, ..) => Some(Output::NotFound),
-            _ => None,
-        };
+        let output = decided(self.status, &self.code, &self.verdict);
         let expires_us = decision.minted_us + ttl_ms * 1_000;
         let ttl = match self.returned_us {
             Some(returned_us) if returned_us < expires_us => Ttl::Running,

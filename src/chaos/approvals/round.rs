@@ -124,7 +124,7 @@ fn judge_history(round: &Round, ttl_ms: u64, found: &mut Vec<String>, undecided:
         .map(|asked| asked.operation(decision, ttl_ms))
         .collect();
     let spec = Confirmations::one(&decision.id, decision.fence.cast_unsigned());
-    match check(&spec, &history, Bounds { states: STATES }) {
+    match check(&spec, &history, Bounds::of_states(STATES)) {
         Outcome::Ok { .. } => {}
         Outcome::Illegal(illegal) => found.push(format!(
             "no order of the {} answers explains them: after {} of them nothing allows {}",

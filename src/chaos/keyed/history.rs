@@ -3,11 +3,12 @@
 use super::Tally;
 use super::operations::{Operation, Sort, Try};
 use crate::chaos::linear::{Bounds, Outcome, check};
+use crate::chaos::models::idempotency::told;
 use crate::chaos::specs::Ttl;
 use crate::chaos::specs::idempotency::{Answer, Keys, Request, operations};
 
 /// A key sees a handful of requests: this is far beyond what any history here needs.
-const HISTORY_BOUND: Bounds = Bounds { states: 100_000 };
+const HISTORY_BOUND: Bounds = Bounds::of_states(100_000);
 
 /// Whether there is an order of these requests that explains every answer.
 pub fn judge(requests: Vec<Told>, tally: &mut Tally) {
@@ -40,11 +41,7 @@ pub fn request(asked: &Operation, entry: &Try, ttl: Ttl) -> Option<Told> {
     };
     let answer = match entry.status {
         0 => None,
-        409 if asked.in_progress(entry) => Some(Answer::InProgress),
-        422 if asked.code(entry) == "KEY_REUSED" => Some(Answer::Reused),
-        _ if entry.replayed => Some(Answer::Replayed(body())),
-        200..=299 | 404 | 409 => Some(Answer::Executed(body())),
-        _ => return None,
+        status => Some(told(status, asked.code(entry), entry.replayed, body)?),
     };
     let which = if entry.sort == Sort::Other {
         "another"

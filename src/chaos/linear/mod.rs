@@ -2,33 +2,51 @@
 //! allows? (Linearizability, Herlihy and Wing 1990.)
 //!
 //! The search is just-in-time linearization (Lowe 2017) over the graph of Wing and Gong, memoised on
-//! (set of linearized operations, state), one partition (key) at a time. An operation is linearized
-//! only when a return forces it, so the set is a small mask over the operations that are in flight
-//! plus a position. The answer has three values and is bounded by a count of states, never by time:
-//! the same history under the same bound gives the same answer on any machine.
+//! (set of linearized operations, state), one partition (key) at a time; what is legal apart is legal
+//! together (P-compositionality, Horn and Kroening 2015). An operation is linearized only when a
+//! return forces it, so the set is a small mask over the operations that are in flight plus a
+//! position. Partitions are searched by a bounded pool of threads.
+//!
+//! The answer has three values and is bounded by a count of states and by a count of bytes, never by
+//! time: the same history under the same bounds gives the same answer on any machine, however many
+//! threads there are. Why a history is illegal can be looked at afterwards: [`Illegal::prefix`] is how
+//! far it was explained, [`minimal`] which of its answers contradict each other, and [`bars`] and
+//! [`page`] draw them.
 //!
 //! What it does not do: it reads no files and knows no HTTP. Who builds the operations says what an
 //! answer meant; an answer that never came leaves its operation open.
 
+mod mask;
+mod memo;
 mod plan;
+mod pool;
 mod search;
+mod shrink;
+mod timeline;
+
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+mod shrink_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::Hash;
 
+pub use shrink::{Minimal, minimal};
+pub use timeline::{Mark, Row, bars, page};
+
 /// A sequential specification: a pure state machine, one state a partition.
-pub trait Spec {
+pub trait Spec: Sync {
     /// What partitions a history: operations on different keys never influence one another.
-    type Key: Clone + Ord + fmt::Display;
+    type Key: Clone + Ord + Hash + fmt::Display + Send + Sync;
     /// The state of one partition.
     type State: Clone + Eq + Hash;
     /// What was asked, the key included.
-    type Input: Eq + Hash;
+    type Input: Eq + Hash + Sync;
     /// What was answered.
-    type Output: Eq + Hash;
+    type Output: Eq + Hash + Sync;
 
     /// The partition an operation belongs to.
     fn key(&self, input: &Self::Input) -> Self::Key;
@@ -54,6 +72,31 @@ pub trait Spec {
     fn observes(&self, _input: &Self::Input, _output: &Self::Output) -> bool {
         false
     }
+
+    /// Whether [`Spec::reaches`] tells anything.
+    const LOOKS_AHEAD: bool = false;
+
+    /// Whether an observer that comes later can still be legal: in `state`, or after some of `others`
+    /// in some order. Saying `false` where it can makes the checker wrong; `true` only makes it
+    /// slower. Where a state says much of its past (a text that grows), this is what ends a search
+    /// that went astray early.
+    fn reaches<'a>(
+        &self,
+        _state: &Self::State,
+        _observer: (&Self::Input, &Self::Output),
+        _others: impl Iterator<Item = &'a Self::Input>,
+    ) -> bool
+    where
+        Self::Input: 'a,
+    {
+        true
+    }
+
+    /// Bytes that a state holds beyond its own size, such as the text of its strings: what the bound
+    /// on memory counts.
+    fn heap(&self, _state: &Self::State) -> usize {
+        0
+    }
 }
 
 /// One operation of a history, with the times at which its caller began and ended it.
@@ -67,6 +110,9 @@ pub struct Operation<I, O> {
     /// since `invoked` with any answer, or never.
     pub answered: Option<(u64, O)>,
 }
+
+/// The operations of a specification.
+pub type History<S> = [Operation<<S as Spec>::Input, <S as Spec>::Output>];
 
 impl<I, O> Operation<I, O> {
     /// An operation that was answered.
@@ -87,8 +133,15 @@ impl<I, O> Operation<I, O> {
         }
     }
 
-    fn output(&self) -> Option<&O> {
+    /// Its answer, if it had one.
+    pub fn output(&self) -> Option<&O> {
         self.answered.as_ref().map(|(_, output)| output)
+    }
+
+    /// When it was over: no earlier than it began, and never without an answer.
+    fn returned(&self) -> Option<u64> {
+        let (returned, _) = self.answered.as_ref()?;
+        Some((*returned).max(self.invoked))
     }
 }
 
@@ -97,12 +150,30 @@ impl<I, O> Operation<I, O> {
 pub struct Bounds {
     /// Distinct (linearized set, state) pairs that one partition may visit.
     pub states: u64,
+    /// Bytes that one partition may hold, counted from the entries of its tables and not asked of the
+    /// system, so that the answer is the same anywhere. Partitions that grow large take turns: all
+    /// threads together hold this much once, and [`SMALL`] each.
+    pub bytes: u64,
+}
+
+/// Bytes that a partition may hold beside others that do the same; for more it waits for its turn.
+pub const SMALL: u64 = 32 << 20;
+
+impl Bounds {
+    /// Bounded by a count of states, with half a gibibyte to hold them.
+    #[must_use]
+    pub const fn of_states(states: u64) -> Self {
+        Self {
+            states,
+            bytes: 512 << 20,
+        }
+    }
 }
 
 impl Default for Bounds {
-    /// A million states a partition: well under a second and a few hundred megabytes at worst.
+    /// A million states a partition: about a second, and a hundred megabytes or two.
     fn default() -> Self {
-        Self { states: 1_000_000 }
+        Self::of_states(1_000_000)
     }
 }
 
@@ -133,7 +204,7 @@ pub struct Illegal {
     pub key: String,
     /// The longest legal prefix found: indices into the checked operations, in linearization order.
     pub prefix: Vec<usize>,
-    /// The operation that no continuation of a longest prefix could place before its return.
+    /// The operation that no continuation of this prefix could place before its return.
     pub stuck: usize,
     /// States visited in this partition: all of them, hence the certainty.
     pub states: u64,
@@ -142,23 +213,13 @@ pub struct Illegal {
 /// Checks a history against a specification, partition by partition.
 ///
 /// Intervals are closed: a call invoked at the tick at which another returned is concurrent with it.
-pub fn check<S: Spec>(
-    spec: &S,
-    history: &[Operation<S::Input, S::Output>],
-    bounds: Bounds,
-) -> Outcome {
-    let mut partitions: BTreeMap<S::Key, Vec<usize>> = BTreeMap::new();
-    for (index, operation) in history.iter().enumerate() {
-        partitions
-            .entry(spec.key(&operation.input))
-            .or_default()
-            .push(index);
-    }
+pub fn check<S: Spec>(spec: &S, history: &History<S>, bounds: Bounds) -> Outcome {
+    let partitions = pool::partitions(spec, history);
+    let answers = pool::search_all(spec, history, &partitions, bounds);
     let mut states = 0;
     let mut given_up = None;
-    for (key, members) in partitions {
-        let plan = plan::Plan::new(spec, history, &members);
-        match search::run(spec, history, &plan, spec.init(&key), bounds) {
+    for (key, answer) in partitions.iter().map(|(key, _)| key).zip(answers) {
+        match answer {
             search::Found::Legal { states: visited } => states += visited,
             search::Found::Illegal {
                 prefix,

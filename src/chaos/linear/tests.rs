@@ -140,7 +140,7 @@ fn more_than_sixty_four_in_flight() {
     assert!(legal(&history));
     history[0] = write(100, 0, 1_000);
     history.push(read(100, 1_003, 1_004));
-    let outcome = check(&Registers, &history, Bounds { states: 20_000 });
+    let outcome = check(&Registers, &history, Bounds::of_states(20_000));
     assert!(
         !matches!(outcome, Outcome::Ok { .. }),
         "99 and then 100, with no write in between"
@@ -152,7 +152,7 @@ fn the_bound_is_a_count_and_gives_the_same_answer_every_time() {
     // Twelve distinct concurrent writes, then two reads that no order explains.
     let mut history: Vec<Op> = (0..12).map(|i| write(i, 0, 100)).collect();
     history.extend([read(3, 101, 102), read(4, 103, 104)]);
-    let at = |states| check(&Registers, &history, Bounds { states });
+    let at = |states| check(&Registers, &history, Bounds::of_states(states));
     let Outcome::Illegal(illegal) = at(1_000_000) else {
         panic!("{:?}", at(1_000_000))
     };
@@ -181,7 +181,7 @@ fn a_violation_in_one_partition_outweighs_another_that_was_given_up() {
         },
         ..read(9, 0, 1)
     });
-    let outcome = check(&Registers, &history, Bounds { states: 50 });
+    let outcome = check(&Registers, &history, Bounds::of_states(50));
     let Outcome::Illegal(illegal) = outcome else {
         panic!("{outcome:?}")
     };
@@ -260,7 +260,10 @@ fn brute_force<S: Spec>(
     false
 }
 
-fn by_brute_force<S: Spec>(spec: &S, history: &[Operation<S::Input, S::Output>]) -> bool {
+pub(super) fn by_brute_force<S: Spec>(
+    spec: &S,
+    history: &[Operation<S::Input, S::Output>],
+) -> bool {
     let Some(first) = history.first() else {
         return true;
     };
@@ -269,7 +272,7 @@ fn by_brute_force<S: Spec>(spec: &S, history: &[Operation<S::Input, S::Output>])
 }
 
 /// Histories of a few clients over few values, about half of them legal. Times tie often.
-fn any_history(longest: usize) -> impl Strategy<Value = Vec<Op>> {
+pub(super) fn any_history(longest: usize) -> impl Strategy<Value = Vec<Op>> {
     let call = prop_oneof![
         Just(Call::Read),
         (0_i64..3).prop_map(Call::Write),
@@ -379,7 +382,7 @@ fn any_key(
 
 /// What a register that works answers to clients whose calls overlap: legal by construction. The
 /// points of linearization are in order of the list; `early` and `late` widen the intervals.
-fn good_history(longest: usize) -> impl Strategy<Value = Vec<Op>> {
+pub(super) fn good_history(longest: usize) -> impl Strategy<Value = Vec<Op>> {
     let call = prop_oneof![
         Just(Call::Read),
         (0_i64..4).prop_map(Call::Write),
@@ -481,7 +484,7 @@ fn by_porcupine(history: &[Op]) -> Option<bool> {
 }
 
 /// A good history with one answer replaced: often illegal, never by much.
-fn spoiled(mut history: Vec<Op>, at: usize, value: i64) -> Vec<Op> {
+pub(super) fn spoiled(mut history: Vec<Op>, at: usize, value: i64) -> Vec<Op> {
     let at = at % history.len();
     if let Some((_, output)) = &mut history[at].answered {
         *output = match output {

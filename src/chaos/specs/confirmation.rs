@@ -533,7 +533,7 @@ mod tests {
             })
             .collect();
         let spec = Confirmations::one("cnf_1", 41);
-        let outcome = check(&spec, &operations, Bounds { states: 1_000 });
+        let outcome = check(&spec, &operations, Bounds::of_states(1_000));
         let Outcome::Illegal(illegal) = outcome else {
             panic!("{outcome:?}")
         };

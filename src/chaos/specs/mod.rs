@@ -4,6 +4,7 @@
 
 pub mod confirmation;
 pub mod idempotency;
+pub mod kv;
 pub mod register;
 pub mod task;
 

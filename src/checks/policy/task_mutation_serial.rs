@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use self::asked::{Asked, Verb};
 use crate::chaos::linear::{Bounds, Operation, Outcome, check};
+use crate::chaos::models::task;
 use crate::chaos::specs::task::{Call, Input, Output, Task, Tasks};
 use crate::chaos::{clopper_pearson_upper, overlapping_pairs};
 use crate::checks::Judgement;
@@ -131,7 +132,7 @@ impl Row {
     }
 
     fn task(&self) -> Option<Task> {
-        asked::task(&self.0, self.id())
+        task::task(&self.0, self.id())
     }
 }
 
@@ -251,7 +252,7 @@ fn judge_history(
         ));
         history.push(operation);
     }
-    match check(&Tasks, &history, Bounds { states: STATES }) {
+    match check(&Tasks, &history, Bounds::of_states(STATES)) {
         Outcome::Ok { .. } => {}
         Outcome::Illegal(illegal) => found.push(format!(
             "no order of the {} answers explains them: after {} of them nothing allows {}",

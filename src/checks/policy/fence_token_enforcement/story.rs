@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Issue, Kill};
 use crate::chaos::approvals::{Minted, Shown, Verb};
 use crate::chaos::linear::{Bounds, Operation, Outcome, Spec, check};
+use crate::chaos::models::confirmation::decided;
 use crate::chaos::specs::Ttl;
 use crate::chaos::specs::confirmation::{
     Call, Confirmations, Fence, Input, Output, Phase, State, Verdict,
@@ -212,18 +213,11 @@ impl Attempt {
 
     /// What the specification calls the answer; none for one that it has no word for.
     fn output(&self) -> Option<Output> {
-        match (self.status, self.code.as_str(), self.verdict.as_str()) {
-            (200..300, ..) if self.act == Act::Reissue => Some(Output::Reissued {
-                fence: self.told?.cast_unsigned(),
-            }),
-            (200..300, ..) => Some(Output::Won),
-            (409, "ALREADY_DECIDED", "approved") => Some(Output::Decided(Verdict::Approved)),
-            (409, "ALREADY_DECIDED", "denied") => Some(Output::Decided(Verdict::Denied)),
-            (409, "FENCE_STALE", _) => Some(Output::Stale),
-            (409, "CONFIRMATION_EXPIRED", _) => Some(Output::Expired),
-            (404, ..) => Some(Output::NotFound),
-            _ => None,
+        if self.ok() && self.act == Act::Reissue {
+            let fence = self.told?.cast_unsigned();
+            return Some(Output::Reissued { fence });
         }
+        decided(self.status, &self.code, &self.verdict)
     }
 
     /// Whether a fence that is none was refused as the contract has it: malformed, against the
@@ -438,7 +432,7 @@ impl Story {
                 "{one}, expected 200 or one of the contract's refusals"
             ));
         }
-        match check(&self.spec(), &history, Bounds { states: STATES }) {
+        match check(&self.spec(), &history, Bounds::of_states(STATES)) {
             Outcome::Ok { .. } => {}
             Outcome::Illegal(illegal) => found.push(format!(
                 "no order of the {} answers explains them: after {} of them nothing allows {}",

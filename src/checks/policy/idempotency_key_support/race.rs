@@ -9,7 +9,7 @@ use crate::chaos::specs::Ttl;
 use crate::chaos::specs::idempotency::{Answer, Keys, Request, operations};
 
 /// A key sees a handful of requests: this is far beyond what any history here needs.
-const BOUND: Bounds = Bounds { states: 100_000 };
+const BOUND: Bounds = Bounds::of_states(100_000);
 
 fn racers(story: &Story) -> impl Iterator<Item = &Asked> {
     story.asked.iter().filter(|asked| asked.sort == Sort::Racer)

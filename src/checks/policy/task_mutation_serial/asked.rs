@@ -6,9 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::base::json::canonical;
 use crate::chaos::linear::Operation;
-use crate::chaos::specs::task::{Call, Input, Output, Task};
+use crate::chaos::models::task::{self, metadata_text};
+use crate::chaos::specs::task::{Call, Input, Output};
 use crate::target::{Ask, Exchange};
 
 /// The service that keeps tasks.
@@ -33,6 +33,18 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// As a history has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Read => "read",
+            Self::List => "list",
+        }
+    }
+
     /// Whether it would change something.
     #[must_use]
     pub fn mutates(self) -> bool {
@@ -109,11 +121,11 @@ impl Wanted {
     }
 
     fn call(&self) -> Call {
-        let metadata = self.metadata.as_ref().map(text);
+        let metadata = self.metadata.as_ref().map(metadata_text);
         match self.verb {
             Verb::Create => Call::Create {
                 name: self.name.clone().unwrap_or_default(),
-                metadata: metadata.unwrap_or_else(|| text(&json!({}))),
+                metadata: metadata.unwrap_or_else(|| metadata_text(&json!({}))),
             },
             Verb::Update => Call::Update {
                 version: self.version.unwrap_or_default(),
@@ -124,11 +136,6 @@ impl Wanted {
             Verb::Read | Verb::List => Call::Read,
         }
     }
-}
-
-/// Metadata in one text form: equal if and only if the values are.
-pub(super) fn text(metadata: &Value) -> String {
-    String::from_utf8_lossy(&canonical(metadata)).into_owned()
 }
 
 /// A request and what was said to it.
@@ -175,36 +182,11 @@ impl Asked {
         }
     }
 
-    /// The task it tells of, if it tells of one as the contract does.
-    fn task(&self, id: &str) -> Option<Task> {
-        task(&self.told, id)
-    }
-
     /// What the specification calls this answer; none for one that the contract does not have.
     #[must_use]
     pub fn output(&self, id: &str) -> Option<Output> {
-        use Verb::{Create, Delete, List, Read, Update};
-        let version = || self.told["version"].as_u64();
-        let ours = || (self.told["task_id"] == id).then_some(());
-        match (self.wanted.verb, self.status, &*self.code) {
-            (Create, 201, "") => self.task(id).map(Output::Created),
-            (Create, 409, "TASK_EXISTS") => self.task(id).map(Output::Exists),
-            (Create, 409, "TASK_GONE") => {
-                ours()?;
-                version().map(|version| Output::Gone { version })
-            }
-            (Update, 200, "") => self.task(id).map(Output::Updated),
-            (Update, 409, "VERSION_CONFLICT") => self.task(id).map(Output::Stale),
-            (Delete, 200, "") => {
-                ours()?;
-                version().map(|version| Output::Deleted { version })
-            }
-            (Update | Delete | Read, 404, "TASK_NOT_FOUND") => Some(Output::NotFound),
-            (Read, 200, "") => self.task(id).map(Output::Found),
-            (List, 200, "") if self.told == json!({}) => Some(Output::NotFound),
-            (List, 200, "") => self.task(id).map(Output::Found),
-            _ => None,
-        }
+        let answer = (self.status, &*self.code);
+        task::output(self.wanted.verb.word(), answer, &self.told, id)
     }
 
     /// What of this answer is not as the contract has it, if anything is.
@@ -246,8 +228,7 @@ impl Asked {
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Wanted { verb, version, .. } = &self.wanted;
-        let verb = format!("{verb:?}").to_lowercase();
-        write!(f, "{verb} by racer {}", self.racer)?;
+        write!(f, "{} by racer {}", verb.word(), self.racer)?;
         if let Some(version) = version {
             write!(f, " at version {version}")?;
         }
@@ -263,15 +244,6 @@ impl fmt::Display for Asked {
             }
         }
     }
-}
-
-/// A task as an object tells it; none when that is not the task of this id, whole.
-pub(super) fn task(told: &Value, id: &str) -> Option<Task> {
-    Some(Task {
-        version: told["version"].as_u64().filter(|_| told["task_id"] == id)?,
-        name: told["name"].as_str()?.to_owned(),
-        metadata: text(told.get("metadata").filter(|value| value.is_object())?),
-    })
 }
 
 /// The fields of an object that are kept.
@@ -303,6 +275,7 @@ fn row_of<'a>(list: &'a Value, id: &str) -> &'a Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chaos::specs::task::Task;
 
     const ID: &str = "tsk_0a1b2c3d4e5f";
 

@@ -434,7 +434,7 @@ fn history(seen: &Evidence) -> History {
         let event = |kind, time_us, value| Event {
             process: process as u64,
             kind,
-            f: format!("{:?}", asked.wanted.verb).to_lowercase(),
+            f: asked.wanted.verb.word().to_owned(),
             value,
             time_us,
             correlation_id: None,
