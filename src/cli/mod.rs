@@ -7,6 +7,7 @@ mod compare;
 mod exit;
 mod explain;
 mod gate;
+mod history;
 mod incident;
 mod interrupt;
 mod key;
@@ -76,6 +77,8 @@ enum Command {
     Chaos(chaos::Arguments),
     /// Serve a fault proxy with Toxiproxy's HTTP API
     Proxy(proxy::Arguments),
+    /// Check a recorded history for linearizability, or show it
+    History(history::Arguments),
     /// Serve the SONIA contract: the reference, as a process
     Serve(serve::Arguments),
 }
@@ -176,6 +179,7 @@ fn run() -> Exit {
         Command::Bundle(arguments) => bundle::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Proxy(arguments) => proxy::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
         Command::Serve(arguments) => return serve::run(&arguments).unwrap_or_else(Stop::say),
     };
     match ended.unwrap_or_else(Stop::say) {

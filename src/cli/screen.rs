@@ -53,12 +53,11 @@ pub(super) fn complain(word: &str, text: &str) {
 /// The colour of a word that begins a status line. Without colour the word says it all.
 pub(super) fn verb(word: &str) -> String {
     let style = match word {
-        "PASS" | "PROMOTE" | "KILLED" | "REFUSED" | "PROVEN" | "HELD" => {
+        "PASS" | "PROMOTE" | "KILLED" | "REFUSED" | "PROVEN" | "HELD" | "LEGAL" => {
             Style::new().green().bold()
         }
-        "FAIL" | "HOLD" | "BROKEN" | "SURVIVED" | "BYSTANDER" | "VACUOUS" | "REFUTED" => {
-            Style::new().red().bold()
-        }
+        "FAIL" | "HOLD" | "BROKEN" | "SURVIVED" | "BYSTANDER" | "VACUOUS" | "REFUTED"
+        | "ILLEGAL" => Style::new().red().bold(),
         "UNKNOWN" | "UNDECIDED" | "OPEN" | "MISSING" => Style::new().yellow().bold(),
         _ => Style::new().bold(),
     };

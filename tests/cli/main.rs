@@ -14,6 +14,7 @@ use serde_json::Value;
 
 mod bundles;
 mod chaos;
+mod history;
 mod proxy;
 mod runs;
 mod signals;

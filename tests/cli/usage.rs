@@ -13,7 +13,7 @@ fn help_and_version_are_answers() {
         assert!(!ran.out.is_empty());
     }
     for command in [
-        "gate", "list", "explain", "prove", "bundle", "chaos", "serve",
+        "gate", "list", "explain", "prove", "bundle", "chaos", "history", "serve",
     ] {
         let ran = sonia(&[command, "--help"]);
         assert!(
