@@ -12,12 +12,11 @@ use crate::base::Seed;
 use crate::chaos::approvals::{
     self, Minted, Shown, guarded_calls, marked, markers, mint, number, text,
 };
+pub(crate) use crate::chaos::requests::{CONSENTING, READ, consent, privacy};
 use crate::checks::Undecided;
 use crate::contract::routes::Route;
 use crate::target::{Ask, Client, Credential, Exchange};
 
-/// What a turn's text begins with when the model shall answer with a call of a safe tool.
-pub(crate) const READ: &str = "read:";
 /// What a marker begins with whose tool fails the first time.
 const FAILS_ONCE: &str = "fails";
 
@@ -25,8 +24,6 @@ const GATEWAY: &str = "api-gateway";
 const EVA: &str = "eva-os";
 const MEMORY: &str = "memory-engine";
 const PERCEPTION: &str = "perception";
-/// The steps to a consent that is ACTIVE.
-pub(crate) const CONSENTING: [&str; 3] = ["request", "grant", "activate"];
 /// Services that can be restarted.
 const SERVICES: [&str; 4] = [MEMORY, "openclaw", GATEWAY, "vision-capture"];
 
@@ -259,18 +256,6 @@ impl Bench {
         let one = one.or_else(|| listed("proposals", "proposal_id"));
         steady(one.unwrap_or_else(|| answer.clone()))
     }
-}
-
-/// A step of a session's consent.
-pub(crate) fn consent(step: &str, session: &str) -> Ask {
-    let path = format!("/v1/perception/consent/{step}");
-    Ask::post(PERCEPTION, &path, json!({"session_id": session}))
-}
-
-/// The switch of a session's privacy, to `enable` or `disable`.
-pub(crate) fn privacy(switch: &str, session: &str) -> Ask {
-    let path = format!("/v1/vision/privacy/{switch}");
-    Ask::post("vision-capture", &path, json!({"session_id": session}))
 }
 
 /// What was asked for was done.

@@ -10,7 +10,7 @@ pub mod cross_service_trace;
 pub mod entries;
 pub mod replay_provenance;
 pub mod stored;
-pub mod tampering;
+pub use crate::chaos::tampering;
 pub mod traffic;
 #[cfg(test)]
-mod twin_chains;
+pub(crate) mod twin_chains;

@@ -11,33 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::json::{canonical, sha256_hex};
-use crate::checks::database::select;
+use crate::chaos::database::select;
+use crate::chaos::tampering::{COLUMNS, insert, literal};
 use crate::contract::audit::hash_of;
 
 /// How often a copy is tried again while the database is locked for a moment.
 const COPY_ATTEMPTS: u32 = 2000;
 /// How long a read waits for a lock.
 const READ_BOUND: Duration = Duration::from_secs(2);
-/// Columns of an entry, in the order of the contract's table.
-const COLUMNS: [&str; 17] = [
-    "chain",
-    "seq",
-    "ts",
-    "service",
-    "actor_id",
-    "actor_role",
-    "via",
-    "action",
-    "resource",
-    "outcome",
-    "correlation_id",
-    "request_id",
-    "replay_generation",
-    "causal_parent",
-    "payload_sha256",
-    "prev_hash",
-    "hash",
-];
 
 /// A statement that was tried on a copy, and what it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,15 +225,6 @@ fn inserts(last: &Value, before_last: &Value) -> Vec<Named> {
     ]
 }
 
-pub(super) fn insert(verb: &str, entry: &Value) -> String {
-    let values: Vec<String> = COLUMNS.iter().map(|name| literal(&entry[*name])).collect();
-    format!(
-        "{verb} INTO audit_log ({}) VALUES ({})",
-        COLUMNS.join(", "),
-        values.join(", ")
-    )
-}
-
 /// The right next entry, under the rowid of a stored one: a trigger that looks at seq and
 /// prev_hash alone lets it replace that row.
 fn insert_over(entry: &Value, victim: &Value) -> String {
@@ -265,14 +237,6 @@ fn insert_over(entry: &Value, victim: &Value) -> String {
         literal(&victim["chain"]),
         literal(&victim["seq"])
     )
-}
-
-fn literal(value: &Value) -> String {
-    match value {
-        Value::Null => "NULL".to_owned(),
-        Value::String(text) => format!("'{}'", text.replace('\'', "''")),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

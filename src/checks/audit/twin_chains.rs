@@ -11,7 +11,7 @@ use crate::contract::audit::{GENESIS, hash_of};
 use crate::contract::checkpoint::{head_of, origin};
 
 /// `n` entries with right hashes and no field that is null, each of a request of its own.
-pub(super) fn chain(name: &str, n: usize, actor: &str) -> Vec<Value> {
+pub(crate) fn chain(name: &str, n: usize, actor: &str) -> Vec<Value> {
     let text = include_str!("../../../fixtures/contract/samples/audit-export.json");
     let sample: Value = serde_json::from_str(text).unwrap();
     let mut prev = GENESIS.to_owned();

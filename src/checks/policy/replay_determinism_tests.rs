@@ -1,4 +1,7 @@
+use serde_json::Value;
+
 use super::*;
+use crate::chaos::envelopes::written;
 use crate::checks::by_hand;
 
 fn sent(path: &str, status: u16, answer: Value) -> Sent {
@@ -143,7 +146,7 @@ fn a_body_is_written_in_both_orders_and_stays_the_same() {
     let [straight, reversed] = [false, true].map(|reversed| written(&body, reversed));
     assert_eq!(straight, body.to_string());
     assert_ne!(straight, reversed);
-    for text in [straight, reversed] {
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), body);
+    for text in [&straight, &reversed] {
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), body);
     }
 }

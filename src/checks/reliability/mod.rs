@@ -2,5 +2,4 @@
 
 pub mod chaos_flap;
 pub mod chaos_partial;
-mod dependencies;
 pub mod queue_storm;

@@ -9,12 +9,32 @@ use rusqlite::{Connection, OpenFlags, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::stored::insert;
-use crate::checks::database::select;
+use super::database::select;
 use crate::contract::audit::hash_of;
 
 /// How long a statement waits for a lock of the target.
 const BUSY_MS: u64 = 5_000;
+
+/// Columns of an entry, in the order of the contract's table.
+pub const COLUMNS: [&str; 17] = [
+    "chain",
+    "seq",
+    "ts",
+    "service",
+    "actor_id",
+    "actor_role",
+    "via",
+    "action",
+    "resource",
+    "outcome",
+    "correlation_id",
+    "request_id",
+    "replay_generation",
+    "causal_parent",
+    "payload_sha256",
+    "prev_hash",
+    "hash",
+];
 
 /// An attack on the list of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -327,6 +347,27 @@ fn fold(db: &Connection) -> rusqlite::Result<()> {
 
 fn rows(db: &Connection) -> rusqlite::Result<Vec<Value>> {
     select(db, "SELECT * FROM audit_log ORDER BY seq", [])
+}
+
+/// The statement that puts an entry into the log.
+#[must_use]
+pub fn insert(verb: &str, entry: &Value) -> String {
+    let values: Vec<String> = COLUMNS.iter().map(|name| literal(&entry[*name])).collect();
+    format!(
+        "{verb} INTO audit_log ({}) VALUES ({})",
+        COLUMNS.join(", "),
+        values.join(", ")
+    )
+}
+
+/// A value as SQL has it.
+#[must_use]
+pub fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::String(text) => format!("'{}'", text.replace('\'', "''")),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::base::json::merge;
-use crate::chaos::Link;
-use crate::checks::{Cx, Undecided};
+use crate::chaos::{Link, Site};
 use crate::contract::defaults::defaults;
 use crate::doubles::Double;
 use crate::target::Instance;
@@ -49,7 +48,7 @@ impl Dependency {
 ///
 /// # Errors
 /// When there is no port for a link.
-pub(super) async fn backends(cx: &Cx) -> Result<Vec<Dependency>, Undecided> {
+pub(super) async fn backends(site: &Site) -> anyhow::Result<Vec<Dependency>> {
     let mut all = Vec::new();
     let known = defaults()["backends"].as_object();
     for (name, keys) in known.into_iter().flatten() {
@@ -57,11 +56,11 @@ pub(super) async fn backends(cx: &Cx) -> Result<Vec<Dependency>, Undecided> {
             continue;
         }
         let double = if name == "tools" {
-            &cx.tools
+            &site.tools
         } else {
-            &cx.models
+            &site.models
         };
-        all.push(linked(cx, name, true, address(&double.url())?).await?);
+        all.push(linked(site, name, true, address(&double.url())?).await?);
     }
     Ok(all)
 }
@@ -71,28 +70,28 @@ pub(super) async fn backends(cx: &Cx) -> Result<Vec<Dependency>, Undecided> {
 /// # Errors
 /// When there is no port for a link.
 pub(super) async fn stand_in(
-    cx: &Cx,
+    site: &Site,
     name: &str,
     double: &Double,
-) -> Result<Dependency, Undecided> {
-    linked(cx, name, false, address(&double.url())?).await
+) -> anyhow::Result<Dependency> {
+    linked(site, name, false, address(&double.url())?).await
 }
 
 /// A service of the target itself; it leads nowhere until [`lead_home`].
 ///
 /// # Errors
 /// When there is no port for a link.
-pub(super) async fn own(cx: &Cx, name: &str) -> Result<Dependency, Undecided> {
-    linked(cx, name, false, SocketAddr::from(([127, 0, 0, 1], 0))).await
+pub(super) async fn own(site: &Site, name: &str) -> anyhow::Result<Dependency> {
+    linked(site, name, false, SocketAddr::from(([127, 0, 0, 1], 0))).await
 }
 
 async fn linked(
-    cx: &Cx,
+    site: &Site,
     name: &str,
     backend: bool,
     upstream: SocketAddr,
-) -> Result<Dependency, Undecided> {
-    let link = Link::open(upstream, cx.seed.child(name)).await?;
+) -> anyhow::Result<Dependency> {
+    let link = Link::open(upstream, site.seed.child(name)).await?;
     Ok(Dependency {
         name: name.to_owned(),
         backend,
@@ -117,7 +116,7 @@ pub(super) fn config(all: &[Dependency]) -> Value {
 ///
 /// # Errors
 /// When it names no address of one.
-pub(super) fn lead_home(own: &[Dependency], instance: &Instance) -> Result<(), Undecided> {
+pub(super) fn lead_home(own: &[Dependency], instance: &Instance) -> anyhow::Result<()> {
     let listening = instance.listening();
     for one in own.iter().filter(|one| !one.backend) {
         let url = listening.services.get(&one.name).map(String::as_str);
@@ -126,7 +125,7 @@ pub(super) fn lead_home(own: &[Dependency], instance: &Instance) -> Result<(), U
     Ok(())
 }
 
-fn address(url: &str) -> Result<SocketAddr, Undecided> {
+fn address(url: &str) -> anyhow::Result<SocketAddr> {
     let address = url.strip_prefix("http://").and_then(|at| at.parse().ok());
-    Ok(address.with_context(|| format!("{url:?} is no address"))?)
+    address.with_context(|| format!("{url:?} is no address"))
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::checks::Sent;
-use crate::checks::bench::READ;
+use crate::chaos::Sent;
+use crate::chaos::requests::READ;
 use crate::target::Ask;
 
 /// How long an answer may take: ten times the bound of a dependency, and a busy machine.

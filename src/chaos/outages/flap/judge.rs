@@ -1,6 +1,6 @@
 //! Whether what flapped did harm.
 
-use crate::checks::Judgement;
+use crate::chaos::Judgement;
 use crate::contract::Event;
 use crate::contract::breakers::Breaker;
 use crate::violation;

@@ -1,4 +1,4 @@
-//! How task-mutation-serial is driven.
+//! How races for tasks are driven.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,7 @@ use super::asked::{Asked, SERVICE, Verb, Wanted, excerpt};
 use super::{Evidence, Kill, Look, Round, Row, Sort, Source};
 use crate::base::random_id;
 use crate::chaos::history::{Event, History, Kind};
-use crate::chaos::storm;
-use crate::checks::{Cx, Undecided};
+use crate::chaos::{Site, storm};
 use crate::target::{Ask, Client, Credential, Instance};
 
 /// Rounds beyond the minimum, so that a few that do not count make no difference.
@@ -38,35 +37,43 @@ const PAGE: usize = 40;
 /// Who asks before and after a race.
 const NOBODY: usize = 0;
 
-/// Drives it.
+/// How much is to count at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// Races.
+    pub rounds: usize,
+    /// KILLs in the middle of races.
+    pub kills: usize,
+}
+
+/// Drives it on a target of its own.
 ///
 /// # Errors
 /// When the target is gone for good.
-pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
-    let mut target = cx.start(json!({})).await?;
+pub async fn drive(site: &mut Site, amount: &Amount, seen: &mut Evidence) -> anyhow::Result<()> {
+    let mut target = site.start(json!({})).await?;
     let clients = [1, 2].map(|number| target.client(Credential::Operator(number)));
-    let mut rng = cx.seed.child("races").rng();
-    let rounds = usize::try_from(cx.minimum.get("rounds").copied().unwrap_or(50))? + SPARE_ROUNDS;
+    let mut rng = site.seed.child("races").rng();
+    let rounds = amount.rounds + SPARE_ROUNDS;
     let plans: Vec<Plan> = (0..rounds)
         .map(|number| Plan::any(&mut rng, number))
         .collect();
     let mut from = 0;
     while from < plans.len() {
         let to = batch_end(&plans, from);
-        race(cx, seen, &clients, &plans[from..to]).await;
+        race(site, seen, &clients, &plans[from..to]).await;
         from = to;
     }
-    look(cx, &target, &clients[0], seen).await;
-    let kills = usize::try_from(cx.minimum.get("kills").copied().unwrap_or(1))? + SPARE_KILLS;
+    look(site, &target, &clients[0], seen).await;
+    let kills = amount.kills + SPARE_KILLS;
     for number in 0..kills {
         let plans: Vec<Plan> = (0..TASKS_PER_KILL)
             .map(|_| Plan::to_be_cut(&mut rng))
             .collect();
         let after = rng.random_range(1..=TASKS_PER_KILL);
-        kill(cx, seen, &mut target, &clients, (number, after), &plans).await?;
-        look(cx, &target, &clients[0], seen).await;
+        kill(site, seen, &mut target, &clients, (number, after), &plans).await?;
+        look(site, &target, &clients[0], seen).await;
     }
-    cx.leave("history.jsonl", history(seen).write().as_bytes())?;
     Ok(())
 }
 
@@ -274,8 +281,8 @@ async fn together(
 }
 
 /// A batch of races, from what goes before to what comes after.
-async fn race(cx: &Cx, seen: &mut Evidence, clients: &[Client; 2], plans: &[Plan]) {
-    let _span = cx.span("storm");
+async fn race(site: &Site, seen: &mut Evidence, clients: &[Client; 2], plans: &[Plan]) {
+    let _span = site.span("storm");
     let first = seen.rounds.len();
     seen.rounds
         .extend(plans.iter().map(|plan| plan.round(None)));
@@ -295,14 +302,14 @@ async fn race(cx: &Cx, seen: &mut Evidence, clients: &[Client; 2], plans: &[Plan
 
 /// Races, killed as soon as so many mutations were answered, and asked on after the restart.
 async fn kill(
-    cx: &Cx,
+    site: &Site,
     seen: &mut Evidence,
     target: &mut Instance,
     clients: &[Client; 2],
     (number, after): (usize, usize),
     plans: &[Plan],
-) -> Result<(), Undecided> {
-    let _span = cx.span("kill");
+) -> anyhow::Result<()> {
+    let _span = site.span("kill");
     let first = seen.rounds.len();
     seen.rounds
         .extend(plans.iter().map(|plan| plan.round(Some(number))));
@@ -318,7 +325,7 @@ async fn kill(
                 break;
             }
         }
-        let signal_us = cx.clock.now_us();
+        let signal_us = site.clock.now_us();
         let killed = target.kill().await;
         (signal_us, killed)
     };
@@ -334,9 +341,9 @@ async fn kill(
     killed?;
     target.start_again().await?;
     if let Some(kill) = seen.kills.last_mut() {
-        kill.ready_us = Some(cx.clock.now_us());
+        kill.ready_us = Some(site.clock.now_us());
     }
-    look(cx, target, &clients[0], seen).await;
+    look(site, target, &clients[0], seen).await;
     let after = alone(clients, plans, |plan| &plan.after).await;
     for (round, asked) in seen.rounds[first..].iter_mut().zip(after) {
         round.after = asked;
@@ -345,12 +352,12 @@ async fn kill(
 }
 
 /// Reads all tasks from the list and from the database.
-async fn look(cx: &Cx, target: &Instance, client: &Client, seen: &mut Evidence) {
-    let _span = cx.span("look");
-    let invoked_us = cx.clock.now_us();
+async fn look(site: &Site, target: &Instance, client: &Client, seen: &mut Evidence) {
+    let _span = site.span("look");
+    let invoked_us = site.clock.now_us();
     let listed = list(client).await;
     let look = |source, invoked_us, read: Result<Vec<Row>, String>| {
-        let returned_us = cx.clock.now_us();
+        let returned_us = site.clock.now_us();
         let (rows, trouble) = match read {
             Ok(rows) => (rows, None),
             Err(trouble) => (Vec::new(), Some(trouble)),
@@ -364,7 +371,7 @@ async fn look(cx: &Cx, target: &Instance, client: &Client, seen: &mut Evidence) 
         }
     };
     seen.looks.push(look(Source::List, invoked_us, listed));
-    let invoked_us = cx.clock.now_us();
+    let invoked_us = site.clock.now_us();
     let stored = match target.listening().databases.get(SERVICE) {
         Some(path) => stored(path.clone()).await,
         None => Err(format!("the target names no database of {SERVICE}")),
@@ -424,7 +431,7 @@ fn rows(path: &Path) -> rusqlite::Result<Vec<Row>> {
 }
 
 /// All requests, as a history that other tools read too.
-fn history(seen: &Evidence) -> History {
+pub fn history(seen: &Evidence) -> History {
     let mut history = History::default();
     let asked = seen
         .rounds

@@ -1,4 +1,4 @@
-//! How fence-token-enforcement is driven.
+//! How fences are driven.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,7 @@ use super::{Evidence, Kill};
 use crate::chaos::approvals::{
     self, Minted, Route, Shown, Verb, guarded_calls, markers, mint, session,
 };
-use crate::chaos::storm;
-use crate::checks::{Cx, Undecided};
+use crate::chaos::{Site, storm};
 use crate::doubles::Double;
 use crate::target::{Ask, Client, Credential, Instance};
 
@@ -147,33 +146,34 @@ const RACED: [&[Move]; 2] = [
     &[ask(Act::Reissue, Aim::Late, At::Nowhere)],
 ];
 
-/// Drives it.
+/// Drives it on a target of its own, with so many races at least.
 ///
 /// # Errors
 /// When there is nothing to decide on.
-pub async fn drive(cx: &mut Cx, seen: &mut Evidence) -> Result<(), Undecided> {
+pub async fn drive(site: &mut Site, races: usize, seen: &mut Evidence) -> anyhow::Result<()> {
     seen.ttl_ms = TTL_MS;
-    cx.models.script(guarded_calls);
+    site.models.script(guarded_calls);
     let patch = json!({"confirmations": {"ttl_ms": TTL_MS}});
-    let mut target = cx.start(patch).await?;
+    let mut target = site.start(patch).await?;
     let clients = [1, 2].map(|number| target.client(Credential::Operator(number)));
     let session = session(&clients[0]).await?;
     let desk = Desk { clients, session };
-    let outcome = all(cx, seen, &desk, &mut target).await;
-    count_runs(&cx.tools, seen);
+    let outcome = all(site, races, seen, &desk, &mut target).await;
+    count_runs(&site.tools, seen);
     target.exited();
     outcome
 }
 
 async fn all(
-    cx: &Cx,
+    site: &Site,
+    races: usize,
     seen: &mut Evidence,
     desk: &Desk,
     target: &mut Instance,
-) -> Result<(), Undecided> {
-    follow_scripts(cx, seen, desk).await?;
-    race(cx, seen, desk).await?;
-    crash(cx, seen, desk, target).await
+) -> anyhow::Result<()> {
+    follow_scripts(site, seen, desk).await?;
+    race(site, races, seen, desk).await?;
+    crash(site, seen, desk, target).await
 }
 
 /// Two operators and a session of theirs.
@@ -185,14 +185,14 @@ struct Desk {
 impl Desk {
     async fn mint(
         &self,
-        cx: &Cx,
+        site: &Site,
         what: &str,
         per_route: usize,
         ttl_ms: u64,
-    ) -> Result<Vec<Story>, Undecided> {
+    ) -> anyhow::Result<Vec<Story>> {
         let mut stories = Vec::new();
         for route in Route::ALL {
-            let markers = markers(cx.seed, &format!("{what}-{route}"), per_route);
+            let markers = markers(site.seed, &format!("{what}-{route}"), per_route);
             let minted = mint(&self.clients[0], &self.session, route, &markers).await?;
             stories.extend(minted.into_iter().map(|decision| Story {
                 decision,
@@ -269,12 +269,12 @@ fn request(decision: &Minted, act: Act, aim: Aim, fence: Shown) -> Ask {
 
 /// Every script on every route, side by side, and at last the decisions whose fences were shown
 /// elsewhere.
-async fn follow_scripts(cx: &Cx, seen: &mut Evidence, desk: &Desk) -> Result<(), Undecided> {
-    let _span = cx.span("scripts");
+async fn follow_scripts(site: &Site, seen: &mut Evidence, desk: &Desk) -> anyhow::Result<()> {
+    let _span = site.span("scripts");
     let per_route = SCRIPTS.len() + 1;
     let first = seen.stories.len();
     seen.stories
-        .extend(desk.mint(cx, "script", per_route, TTL_MS).await?);
+        .extend(desk.mint(site, "script", per_route, TTL_MS).await?);
     let mut others = Vec::new();
     let mut plays = Vec::new();
     for stories in seen.stories[first..].chunks_mut(per_route) {
@@ -314,17 +314,16 @@ fn plan(rng: &mut ChaCha8Rng) -> Plan {
 }
 
 /// Races approvals against reissues, batch by batch, and then asks who is left.
-async fn race(cx: &Cx, seen: &mut Evidence, desk: &Desk) -> Result<(), Undecided> {
-    let _span = cx.span("races");
-    let least = cx.minimum.get("races").copied().unwrap_or(20);
-    let wanted = usize::try_from(least)? + SPARE_RACES;
+async fn race(site: &Site, races: usize, seen: &mut Evidence, desk: &Desk) -> anyhow::Result<()> {
+    let _span = site.span("races");
+    let wanted = races + SPARE_RACES;
     let per_route = wanted.div_ceil(Route::ALL.len());
     let first = seen.stories.len();
     seen.stories
-        .extend(desk.mint(cx, "race", per_route, TTL_MS).await?);
+        .extend(desk.mint(site, "race", per_route, TTL_MS).await?);
     let stories = &mut seen.stories[first..];
-    stories.shuffle(&mut cx.seed.child("order").rng());
-    let mut rng = cx.seed.child("races").rng();
+    stories.shuffle(&mut site.seed.child("order").rng());
+    let mut rng = site.seed.child("races").rng();
     let mut racers = Vec::new();
     for number in 0..stories.len() {
         racers.extend(plan(&mut rng).into_iter().map(|racer| (number, racer)));
@@ -361,28 +360,28 @@ async fn release(desk: &Desk, stories: &mut [Story], racers: Vec<(usize, (usize,
 /// Decisions over two KILLs: open ones, ones that are reissued when the first comes, and ones that
 /// expire between the two, where a time to live is short.
 async fn crash(
-    cx: &Cx,
+    site: &Site,
     seen: &mut Evidence,
     desk: &Desk,
     target: &mut Instance,
-) -> Result<(), Undecided> {
-    let mut kept = desk.mint(cx, "kept", 1, TTL_MS).await?;
-    let mut cut = desk.mint(cx, "cut", IN_FLIGHT, TTL_MS).await?;
+) -> anyhow::Result<()> {
+    let mut kept = desk.mint(site, "kept", 1, TTL_MS).await?;
+    let mut cut = desk.mint(site, "cut", IN_FLIGHT, TTL_MS).await?;
     let mut expired = Vec::new();
     let outcome = async {
         join_all(kept.iter_mut().map(|story| desk.play(story, KEPT[0], 0))).await;
-        kill_amid_reissues(cx, seen, desk, target, &mut cut).await?;
-        restart(cx, seen, target, SHORT_TTL_MS).await?;
+        kill_amid_reissues(site, seen, desk, target, &mut cut).await?;
+        restart(site, seen, target, SHORT_TTL_MS).await?;
         join_all(kept.iter_mut().map(|story| desk.play(story, KEPT[1], 0))).await;
-        expired = desk.mint(cx, "expired", 1, SHORT_TTL_MS).await?;
-        expire(cx, &expired).await?;
+        expired = desk.mint(site, "expired", 1, SHORT_TTL_MS).await?;
+        expire(site, &expired).await?;
         target.kill().await?;
-        note_kill(cx, seen);
-        restart(cx, seen, target, TTL_MS).await?;
+        note_kill(site, seen);
+        restart(site, seen, target, TTL_MS).await?;
         join_all(expired.iter_mut().map(|story| desk.play(story, EXPIRED, 0))).await;
         join_all(kept.iter_mut().map(|story| desk.play(story, KEPT[2], 0))).await;
         join_all(cut.iter_mut().map(|story| desk.play(story, CUT, 0))).await;
-        let mut fresh = desk.mint(cx, "fresh", 1, TTL_MS).await?;
+        let mut fresh = desk.mint(site, "fresh", 1, TTL_MS).await?;
         let script = &[LOOK, ask(APPROVE, Aim::Right, At::Body)];
         join_all(fresh.iter_mut().map(|story| desk.play(story, script, 0))).await;
         seen.stories.extend(fresh);
@@ -394,22 +393,22 @@ async fn crash(
     outcome
 }
 
-fn note_kill(cx: &Cx, seen: &mut Evidence) {
+fn note_kill(site: &Site, seen: &mut Evidence) {
     seen.kills.push(Kill {
-        killed_us: cx.clock.now_us(),
+        killed_us: site.clock.now_us(),
         ready_us: None,
     });
 }
 
 /// Kills the target as soon as the first of many reissues has its answer.
 async fn kill_amid_reissues(
-    cx: &Cx,
+    site: &Site,
     seen: &mut Evidence,
     desk: &Desk,
     target: &mut Instance,
     stories: &mut [Story],
-) -> Result<(), Undecided> {
-    let _span = cx.span("kill");
+) -> anyhow::Result<()> {
+    let _span = site.span("kill");
     let mut flying = JoinSet::new();
     for (number, story) in stories.iter().enumerate() {
         let ask = request(&story.decision, Act::Reissue, Aim::Right, Shown::Nothing);
@@ -418,7 +417,7 @@ async fn kill_amid_reissues(
     }
     let first = flying.join_next().await.transpose()?;
     let killed = target.kill().await;
-    note_kill(cx, seen);
+    note_kill(site, seen);
     for (number, exchange) in first.into_iter().chain(flying.join_all().await) {
         let attempt = Attempt::new(Act::Reissue, Aim::Right, Shown::Nothing, &exchange);
         stories[number].race.push(attempt);
@@ -428,27 +427,27 @@ async fn kill_amid_reissues(
 
 /// Starts the target again on its data, with this time to live.
 async fn restart(
-    cx: &Cx,
+    site: &Site,
     seen: &mut Evidence,
     target: &mut Instance,
     ttl_ms: u64,
-) -> Result<(), Undecided> {
-    let _span = cx.span("start again");
+) -> anyhow::Result<()> {
+    let _span = site.span("start again");
     let mut config = target.setup().config.clone();
     config["confirmations"]["ttl_ms"] = ttl_ms.into();
     target.start_again_with(config).await?;
     if let Some(kill) = seen.kills.last_mut() {
-        kill.ready_us = Some(cx.clock.now_us());
+        kill.ready_us = Some(site.clock.now_us());
     }
     Ok(())
 }
 
 /// Waits until the time to live of all of these is certainly over.
-async fn expire(cx: &Cx, stories: &[Story]) -> Result<(), Undecided> {
+async fn expire(site: &Site, stories: &[Story]) -> anyhow::Result<()> {
     let last = stories.iter().map(|story| story.decision.shown_us).max();
     let over_us = last.unwrap_or_default() + SHORT_TTL_MS * 1_000 + ROUNDING_US;
-    let poll = || std::future::ready((cx.clock.now_us() > over_us).then_some(()));
-    cx.until("expiry", EXPIRY_BOUND, poll).await
+    let poll = || std::future::ready((site.clock.now_us() > over_us).then_some(()));
+    site.until("expiry", EXPIRY_BOUND, poll).await
 }
 
 /// Notes how often the tool of each decision ran, by its marker.

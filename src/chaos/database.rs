@@ -17,7 +17,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the target names none.
-pub(crate) fn file(target: &Instance, name: &str) -> anyhow::Result<PathBuf> {
+pub fn file(target: &Instance, name: &str) -> anyhow::Result<PathBuf> {
     let listening = target.listening();
     let path = listening.databases.get(name).cloned();
     path.with_context(|| format!("the target names no database of {name}"))
@@ -27,7 +27,7 @@ pub(crate) fn file(target: &Instance, name: &str) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+pub fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
@@ -38,7 +38,7 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn writer(path: &Path) -> rusqlite::Result<Connection> {
+pub fn writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
@@ -49,7 +49,7 @@ pub(crate) fn writer(path: &Path) -> rusqlite::Result<Connection> {
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn select(
+pub fn select(
     db: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,

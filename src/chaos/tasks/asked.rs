@@ -361,7 +361,7 @@ mod tests {
             name: Some("water all plants".into()),
             metadata: None,
         };
-        let file = include_str!("../../../../fixtures/contract/samples/task-update.json");
+        let file = include_str!("../../../fixtures/contract/samples/task-update.json");
         let sample: Value = serde_json::from_str(file).unwrap();
         let ask = update.ask(ID);
         assert_eq!(
@@ -375,7 +375,7 @@ mod tests {
             name: Some("water the plants".into()),
             metadata: Some(json!({"room": "kitchen"})),
         };
-        let file = include_str!("../../../../fixtures/contract/samples/task-create.json");
+        let file = include_str!("../../../fixtures/contract/samples/task-create.json");
         let sample: Value = serde_json::from_str(file).unwrap();
         assert_eq!(create.ask(ID).body.unwrap(), sample["request"]["body"]);
     }
