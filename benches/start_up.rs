@@ -65,6 +65,7 @@ fn setup(dir: &std::path::Path) -> Setup {
             "audit": {"key_file": Setup::audit_key_file(dir)},
         }),
         args: Vec::new(),
+        through: Vec::new(),
         env: BTreeMap::new(),
         keys: Keys::new(Seed(1)),
         clock: Clock::start(),

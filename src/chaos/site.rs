@@ -147,6 +147,7 @@ impl Site {
             data,
             config,
             args: Vec::new(),
+            through: Vec::new(),
             env: BTreeMap::new(),
             keys: Keys::new(seed),
             clock: self.clock,

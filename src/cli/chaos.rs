@@ -1,5 +1,6 @@
 //! `chaos`: the drills there are, and one of them run.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,14 @@ use std::time::{Duration, Instant};
 use super::exit::{Exit, Stop};
 use super::settings::{Chosen, Harness};
 use super::{block_on, interrupt, lines, places, screen};
+use crate::base::files::write_atomically;
 use crate::base::{Clock, Seed};
-use crate::chaos::drill::journal::{Frame, Journal, now};
+use crate::chaos::drill::journal::{Frame, Journal, is_fine_elsewhere, now};
 use crate::chaos::drill::record::{Looked, Step};
-use crate::chaos::drill::{Event, Experiment, Record, SHIPPED, Verdict, judge, run as drill};
+use crate::chaos::drill::timeline;
+use crate::chaos::drill::{
+    Environment, Event, Experiment, Record, SHIPPED, Shipped, Verdict, judge, run as drill,
+};
 use crate::chaos::{Judgement, Site};
 use crate::model::{TargetKind, nearest};
 use crate::target::Launcher;
@@ -32,17 +37,22 @@ pub(super) struct Arguments {
     /// Repeats a drill: a number, decimal or 0x-hexadecimal
     #[arg(long, value_name = "N")]
     seed: Option<Seed>,
+    /// End with the exit codes of Chaos Toolkit: 0 unless it was cut short or deviated
+    #[arg(long)]
+    lenient: bool,
     /// Where the journal goes [default: journal.json under --out/chaos/NAME]
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Where journal and record go [default: target/sonia]
+    /// Where journal, record and timeline (SVG) go [default: target/sonia]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 the target held; 1 it did not, or the hypothesis was not met; 2 wrong usage or a \
-malformed file; 3 nothing failed and something stayed open.
+malformed file; 3 nothing failed and something stayed open. With --lenient as Chaos Toolkit has \
+them: 0 completed, whatever was not met or not done before; 1 a malformed file, a probe of the \
+hypothesis that failed, a method that was cut short, or a hypothesis not met afterwards.
 Example: sonia-gate chaos degrade-cycle --seed 7";
 
 /// Violations that are printed; all are in the journal.
@@ -52,7 +62,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
     if arguments.what == "list" {
         return list();
     }
-    let (name, experiment) = find(&arguments.what)?;
+    let found = find(&arguments.what);
+    let (name, experiment) = match arguments.lenient {
+        true => found.map_err(Stop::leniently)?,
+        false => found?,
+    };
     let chosen =
         Harness::read()?.choose(arguments.target.as_deref(), arguments.mutant.as_deref())?;
     let scratch = places::scratch()?;
@@ -72,9 +86,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Stop> {
 }
 
 fn list() -> Result<Exit, Stop> {
-    let width = SHIPPED.iter().map(|(name, _)| name.len()).max();
+    let width = SHIPPED.iter().map(|shipped| shipped.name.len()).max();
     let width = width.unwrap_or(0);
-    for (name, text) in SHIPPED {
+    for Shipped { name, text, .. } in SHIPPED {
         let experiment = parse(name, text)?;
         screen::print(&format!("{name:<width$}  {}", experiment.title));
         screen::print(&format!("{:<width$}  {}", "", experiment.description));
@@ -84,10 +98,10 @@ fn list() -> Result<Exit, Stop> {
 
 /// A shipped drill, or a file.
 fn find(what: &str) -> Result<(String, Experiment), Stop> {
-    if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == what) {
+    if let Some(Shipped { name, text, .. }) = SHIPPED.iter().find(|one| one.name == what) {
         return Ok(((*name).to_owned(), parse(name, text)?));
     }
-    let names = SHIPPED.map(|(name, _)| name);
+    let names = SHIPPED.map(|shipped| shipped.name);
     let text = match fs::read_to_string(what) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -113,12 +127,19 @@ fn find(what: &str) -> Result<(String, Experiment), Stop> {
 }
 
 fn parse(what: &str, text: &str) -> Result<Experiment, Stop> {
-    Experiment::parse(text).map_err(|wrong| {
+    Experiment::parse(text, &environment()).map_err(|wrong| {
         Stop::usage(
             format!("{what}: {wrong}"),
             "correct the file; scenarios/ has examples, `sonia-gate chaos list` names them",
         )
     })
+}
+
+/// The environment, for files that take values from it and for the programs that they run.
+fn environment() -> Environment {
+    let text =
+        |pair: (OsString, OsString)| Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// A drill, ready to begin.
@@ -146,20 +167,25 @@ impl Run<'_> {
         self.write(&cut, &judgement, (&start, Duration::ZERO))?;
         let mut record = Record::default();
         let judgement = match &self.chosen.spec.kind {
-            TargetKind::Remote { url } => {
+            TargetKind::Remote { url } if self.experiment.needs_a_target() => {
                 let mut judgement = Judgement::default();
                 judgement.undecided(format!(
                     "{url} is only a URL: nothing can be injected there, nor killed"
                 ));
                 judgement
             }
-            TargetKind::Embedded { .. } => {
+            _ => {
                 self.drill(scratch, &mut record).await?;
                 judge(&self.experiment, &record)
             }
         };
         self.write(&record, &judgement, (&start, began.elapsed()))?;
-        Ok(self.close(&judgement, began.elapsed()))
+        let exit = self.close(&judgement, began.elapsed());
+        Ok(match (self.arguments.lenient, is_fine_elsewhere(&record)) {
+            (false, _) => exit,
+            (true, true) => Exit::Green,
+            (true, false) => Exit::Red,
+        })
     }
 
     async fn drill(&self, scratch: &Path, record: &mut Record) -> Result<(), Stop> {
@@ -207,7 +233,12 @@ impl Run<'_> {
         crate::report::write_json(&path, &journal)
             .map_err(|error| places::unwritable(&path, &error))?;
         let path = self.folder().join("record.json");
-        crate::report::write_json(&path, record).map_err(|error| places::unwritable(&path, &error))
+        crate::report::write_json(&path, record)
+            .map_err(|error| places::unwritable(&path, &error))?;
+        let path = self.folder().join("timeline.svg");
+        let picture = timeline::svg(&self.experiment.title, record);
+        write_atomically(&path, picture.as_bytes())
+            .map_err(|error| places::unwritable(&path, &error))
     }
 
     /// The end: what went wrong, how to repeat it, the verdict.
@@ -263,6 +294,9 @@ impl Run<'_> {
             if let Some(value) = value {
                 command.push_str(&format!(" {option} {value}"));
             }
+        }
+        if self.arguments.lenient {
+            command.push_str(" --lenient");
         }
         command
     }

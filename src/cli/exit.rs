@@ -51,6 +51,14 @@ impl Stop {
         }
     }
 
+    /// The same with the exit code of tools that have only one for everything that went wrong.
+    pub(super) fn leniently(self) -> Self {
+        Self {
+            exit: Exit::Red,
+            ..self
+        }
+    }
+
     /// Says it on stderr.
     pub(super) fn say(self) -> Exit {
         screen::complain("error", &self.what);

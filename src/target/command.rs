@@ -73,7 +73,7 @@ impl Instance {
 }
 
 /// Ends the whole group of a command that is not waited for any more.
-struct Group(Child);
+pub(super) struct Group(pub(super) Child);
 
 impl Drop for Group {
     fn drop(&mut self) {

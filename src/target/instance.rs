@@ -152,6 +152,54 @@ impl Instance {
         Ok(())
     }
 
+    /// SIGSTOP to the whole process group: it stands still, whatever it is doing.
+    ///
+    /// # Errors
+    /// [`StopError::NoProcess`] when there is none.
+    pub fn pause(&self) -> Result<(), StopError> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT to the whole process group: it goes on as if no time had passed.
+    ///
+    /// # Errors
+    /// [`StopError::NoProcess`] when there is none.
+    pub fn resume(&self) -> Result<(), StopError> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), StopError> {
+        let running = self.process.as_ref().ok_or(StopError::NoProcess)?;
+        let group = pid_of(&running.child).ok_or(StopError::NoProcess)?;
+        killpg(group, signal).map_err(|error| StopError::Wait(error.into()))
+    }
+
+    /// Has the kernel refuse every write of the process beyond so many bytes of a file, as a full
+    /// disk would; none lifts that. A process that does not ignore SIGXFSZ is ended by it: see
+    /// [`Setup::through`].
+    ///
+    /// # Errors
+    /// When there is no process, or no `prlimit`.
+    pub async fn limit_files(&self, bytes: Option<u64>) -> io::Result<()> {
+        let pid = self
+            .pid()
+            .ok_or_else(|| io::Error::other(StopError::NoProcess))?;
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let output = tokio::process::Command::new("prlimit")
+            .args(["--pid", &pid.to_string()])
+            .arg(format!("--fsize={limit}:unlimited"))
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "prlimit: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            ))),
+        }
+    }
+
     /// SIGTERM, and waits for the end. One that does not come is an incident, and SIGKILL.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! reported with its exit status and the last lines of its stderr.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -44,6 +45,8 @@ pub struct Setup {
     pub config: Value,
     /// Arguments after those of the specification.
     pub args: Vec<String>,
+    /// Words before the program, of one that becomes it: `env --ignore-signal=XFSZ`. None: nothing.
+    pub through: Vec<String>,
     /// Environment variables beside the inherited ones (of which `SONIA_*` are removed).
     pub env: BTreeMap<String, String>,
     /// The credentials that the key file holds.
@@ -320,7 +323,15 @@ fn process(plan: &Plan, setup: &Setup) -> Result<Child, StartError> {
 
 /// The command that serves on the data of this setup, its arguments included.
 pub(super) fn serving(plan: &Plan, setup: &Setup) -> Command {
-    let mut command = Command::new(&plan.binary);
+    let mut words = setup.through.iter().map(OsStr::new);
+    let mut command = match words.next() {
+        Some(first) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(&plan.binary);
+            command
+        }
+        None => Command::new(&plan.binary),
+    };
     command
         .arg("serve")
         .arg("--data")

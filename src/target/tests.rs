@@ -45,6 +45,7 @@ fn fake(behaviour: &str, url: &str) -> Fake {
         data: Setup::data(dir.path()),
         config: json!({"a": 1}),
         args: Vec::new(),
+        through: Vec::new(),
         env,
         keys: Keys::new(Seed(1)),
         clock: Clock::start(),

@@ -142,9 +142,10 @@ fn a_hypothesis_that_is_not_met_before_ends_with_1_and_nothing_is_done() {
         "{}",
         ran.out
     );
-    assert_eq!(journal["status"], "failed");
+    assert_eq!(journal["status"], "completed");
     assert_eq!(journal["run"], json!([]));
     assert_eq!(journal["steady_states"]["after"], Value::Null);
+    assert_eq!(journal["rollbacks"][0]["status"], "succeeded");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 mod bundles;
 mod chaos;
+mod chaos_toolkit;
+mod drills;
 mod history;
 mod proxy;
 mod runs;
@@ -41,11 +43,18 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 fn sonia_in(folder: &Path, arguments: &[&str]) -> Ran {
+    sonia_under(folder, arguments, &[])
+}
+
+/// The same with more in its environment.
+fn sonia_under(folder: &Path, arguments: &[&str], environment: &[(&str, String)]) -> Ran {
+    let mut command = command(folder, arguments);
+    command.envs(environment.iter().map(|(name, value)| (*name, value)));
     let Output {
         status,
         stdout,
         stderr,
-    } = assert_cmd::Command::from_std(command(folder, arguments))
+    } = assert_cmd::Command::from_std(command)
         .timeout(DEADLINE)
         .output()
         .unwrap();

@@ -171,6 +171,11 @@ impl<'a> Cycle<'a> {
         self.inject();
     }
 
+    /// The link to the model, if there is one: for faults that are no latency.
+    pub fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_mut()
+    }
+
     /// The link, when it is where latency comes from.
     fn wire(&self) -> Option<&Link> {
         self.link.as_ref().filter(|_| self.at == Injection::Wire)

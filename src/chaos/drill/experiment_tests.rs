@@ -30,8 +30,15 @@ fn good() -> Value {
     })
 }
 
+fn environment() -> Environment {
+    let pairs = [("PATH", "/usr/bin:/bin"), ("WHAT", "nothing")];
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
 fn parse(value: &Value) -> Result<Experiment, Malformed> {
-    Experiment::parse(&value.to_string())
+    Experiment::parse(&value.to_string(), &environment())
 }
 
 #[test]
@@ -114,24 +121,40 @@ fn what_is_missing_is_named_with_its_place() {
 fn what_nobody_knows_is_refused_with_what_is_allowed() {
     for (at, to, place, what) in [
         (
-            "/controls",
+            "/wishes",
             json!([]),
             "$",
-            "unknown key `controls`; allowed here: version, title",
+            "unknown key `wishes`; allowed here: version, title",
         ),
-        ("/secrets", json!({}), "$", "unknown key `secrets`"),
-        ("/runtime", json!({}), "$", "unknown key `runtime`"),
+        (
+            "/controls",
+            json!([{"name": "c"}]),
+            "$.controls",
+            "take them out",
+        ),
+        (
+            "/runtime",
+            json!({"hypothesis": {"strategy": "never"}}),
+            "$.runtime.hypothesis.strategy",
+            "one of default, before-method-only",
+        ),
+        (
+            "/runtime",
+            json!({"hypothesis": {"strategy": "continuously"}}),
+            "$.steady-state-hypothesis",
+            "is not looked at while the method goes on",
+        ),
         (
             "/method/0/background",
             json!(true),
             "$.method[0]",
-            "type, name, provider",
+            "type, name, provider, pauses",
         ),
         (
             "/method/0/pauses",
-            json!({}),
-            "$.method[0]",
-            "unknown key `pauses`",
+            json!({"between": 1}),
+            "$.method[0].pauses",
+            "allowed here: before, after",
         ),
         (
             "/method/0/tolerance",
@@ -145,11 +168,19 @@ fn what_nobody_knows_is_refused_with_what_is_allowed() {
             "$.method[0].type",
             "one of action, probe",
         ),
+    ] {
+        refused(at, to, place, what);
+    }
+}
+
+#[test]
+fn what_nobody_knows_of_ours_is_refused_with_what_is_allowed() {
+    for (at, to, place, what) in [
         (
             "/method/0/provider/action",
             json!("explode"),
             "$.method[0].provider.action",
-            "got \"explode\", expected one of inject-latency, heal, traffic",
+            "got \"explode\", expected one of inject-latency, heal, toxic-add",
         ),
         (
             "/method/2/provider/probe",
@@ -176,9 +207,50 @@ fn what_nobody_knows_is_refused_with_what_is_allowed() {
             "one of entered, exited",
         ),
     ] {
-        let wrong = broken(at, Some(to));
-        assert_eq!(wrong.place, place, "{at}: {wrong}");
-        assert!(wrong.what.contains(what), "{at}: {wrong}");
+        refused(at, to, place, what);
+    }
+}
+
+fn refused(at: &str, to: Value, place: &str, what: &str) {
+    let wrong = broken(at, Some(to));
+    assert_eq!(wrong.place, place, "{at}: {wrong}");
+    assert!(wrong.what.contains(what), "{at}: {wrong}");
+}
+
+#[test]
+fn a_link_that_nobody_has_and_a_toxic_that_is_none_are_refused() {
+    let action = |name: &str, arguments: Value| {
+        let provider = json!({"type": "sonia", "action": name, "arguments": arguments});
+        ("/method/0/provider", provider)
+    };
+    let toxic = json!({"type": "latency", "attributes": {"latency": 50}});
+    let good = action("toxic-add", json!({"link": "models", "toxic": toxic}));
+    let mut file = self::good();
+    file["method"][0]["provider"] = good.1;
+    let read = parse(&file).unwrap();
+    assert_eq!(read.links().collect::<Vec<_>>(), ["models"]);
+    assert!(read.actions().next().unwrap().is_fault());
+    for ((at, to), place, what) in [
+        (
+            action("toxic-add", json!({"link": "modles", "toxic": toxic})),
+            "$.method[0].provider.arguments.link",
+            "one of models, tools",
+        ),
+        (
+            action(
+                "toxic-add",
+                json!({"link": "tools", "toxic": {"type": "lateness"}}),
+            ),
+            "$.method[0].provider.arguments.toxic",
+            "no toxic",
+        ),
+        (
+            action("link-down", json!({})),
+            "$.method[0].provider.arguments",
+            "`link-down` needs the argument `link`",
+        ),
+    ] {
+        refused(at, to, place, what);
     }
 }
 
@@ -197,7 +269,12 @@ fn a_value_of_the_wrong_type_or_out_of_bounds_is_refused() {
             "$.configuration.windows",
         ),
         ("/method", json!({}), "$.method"),
-        ("/method/0", json!({"ref": "slow"}), "$.method[0]"),
+        ("/method/0", json!({"ref": "slower"}), "$.method[0].ref"),
+        (
+            "/method/0/pauses",
+            json!({"before": "soon"}),
+            "$.method[0].pauses.before",
+        ),
         ("/method/0", json!("slow"), "$.method[0]"),
         (
             "/method/1/provider/arguments/windows",
@@ -247,19 +324,51 @@ fn a_value_of_the_wrong_type_or_out_of_bounds_is_refused() {
 }
 
 #[test]
-fn a_foreign_provider_is_refused_by_its_type() {
-    for foreign in ["python", "process", "http"] {
-        let wrong = broken("/method/0/provider/type", Some(json!(foreign)));
-        assert_eq!(wrong.place, "$.method[0].provider");
-        let what = format!("a provider of type `{foreign}` is not run here");
-        assert!(wrong.what.contains(&what), "{wrong}");
-    }
+fn code_that_runs_inside_another_tool_is_refused_and_a_stranger_too() {
+    let wrong = broken("/method/0/provider/type", Some(json!("python")));
+    assert_eq!(wrong.place, "$.method[0].provider");
+    assert!(wrong.what.contains("`python` is not run here"), "{wrong}");
+    let wrong = broken("/method/0/provider/type", Some(json!("lua")));
+    assert!(
+        wrong.what.contains("`sonia`, `http` or `process`"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn steps_of_somebody_elses_need_no_target_and_may_be_referred_to() {
+    let process = |name: &str, kind: &str| {
+        json!({"type": kind, "name": name, "background": kind == "action",
+            "pauses": {"before": "${pause}"}, "provider": {"type": "process", "path": "true"}})
+    };
+    let mut probe = process("is it", "probe");
+    probe["tolerance"] = json!(0);
+    let file = json!({
+        "title": "About ${what}", "description": "d",
+        "configuration": {"pause": 0.5, "what": {"type": "env", "key": "WHAT"}},
+        "runtime": {"hypothesis": {"strategy": "continuously"}, "rollbacks": {"strategy": "always"}},
+        "steady-state-hypothesis": {"title": "t", "probes": [probe]},
+        "method": [process("do it", "action"), {"ref": "is it"}],
+        "contributions": {"reliability": "high"},
+    });
+    let read = parse(&file).unwrap();
+    assert!(!read.needs_a_target());
+    assert_eq!(read.title, "About nothing");
+    assert_eq!(read.source["title"], "About nothing");
+    assert!(read.looks.during && read.rolls_back == RollsBack::Always);
+    assert_eq!(read.method[1].name, "is it");
+    assert!(read.method[0].background);
+    assert_eq!(read.method[0].pauses.0, Duration::from_millis(500));
+    assert!(parse(&good()).unwrap().needs_a_target());
 }
 
 #[test]
 fn what_is_no_json_is_named_with_line_and_column() {
-    let wrong = Experiment::parse("{\n  \"title\": \"x\",\n}").unwrap_err();
+    let wrong = Experiment::parse("{\n  \"title\": \"x\",\n}", &environment()).unwrap_err();
     assert_eq!(wrong.place, "line 3, column 1");
-    assert!(Experiment::parse("").is_err());
-    assert_eq!(Experiment::parse("[]").unwrap_err().place, "$");
+    assert!(Experiment::parse("", &environment()).is_err());
+    assert_eq!(
+        Experiment::parse("[]", &environment()).unwrap_err().place,
+        "$"
+    );
 }

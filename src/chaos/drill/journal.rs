@@ -46,7 +46,9 @@ struct Run {
     activity: Value,
     output: Value,
     start: String,
-    status: &'static str,
+    /// None of a step that ended in a way that the other tool has no word for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
     end: String,
     duration: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +104,7 @@ impl Journal {
             steady_states: SteadyStates {
                 before: record.before.as_ref().map(steady),
                 after: record.after.as_ref().map(steady),
-                during: Vec::new(),
+                during: record.during.iter().map(steady).collect(),
             },
             run: record.run.iter().map(run).collect(),
             rollbacks: record.rollbacks.iter().map(run).collect(),
@@ -120,19 +122,28 @@ impl Journal {
     }
 }
 
-/// `completed`, `failed` (no steady state to begin with), `aborted` (a step failed) or `interrupted`.
+/// Whether the other tool would end with 0: whatever happened, as long as it went on to the end and
+/// the hypothesis was met afterwards, if anybody looked.
+#[must_use]
+pub fn is_fine_elsewhere(record: &Record) -> bool {
+    let deviated = record.after.as_ref().is_some_and(|after| !after.met());
+    status(record) == "completed" && !deviated
+}
+
+/// `failed` (a probe of the hypothesis failed, or there was no target), `aborted` (a step ended the
+/// method), `interrupted`, or `completed`, which says nothing of the hypothesis.
 fn status(record: &Record) -> &'static str {
-    let unmet = record.before.as_ref().is_some_and(|before| !before.met());
-    let broken = record.run.iter().any(|step| step.failed.is_some());
+    let looks = [&record.before, &record.after];
+    let broken = looks.into_iter().flatten().any(Looked::broken);
     match record {
         Record {
             interrupted: true, ..
         } => "interrupted",
+        Record { aborted: true, .. } => "aborted",
         Record {
             trouble: Some(_), ..
         } => "failed",
-        _ if unmet => "failed",
-        _ if broken => "aborted",
+        _ if broken => "failed",
         _ => "completed",
     }
 }
@@ -150,14 +161,23 @@ fn run(step: &Step) -> Run {
         output: step.output.clone(),
         start: step.start.clone(),
         status: match step.failed {
-            None => "succeeded",
-            Some(_) => "failed",
+            None => Some("succeeded"),
+            Some(_) if step.aborts && !ours(step) => None,
+            Some(_) => Some("failed"),
         },
         end: step.end.clone(),
         duration: step.duration,
-        exception: step.failed.as_ref().map(|why| vec![why.clone()]),
+        exception: step
+            .failed
+            .as_ref()
+            .filter(|_| !step.aborts || ours(step))
+            .map(|why| vec![why.clone()]),
         tolerance_met: step.tolerated,
     }
+}
+
+fn ours(step: &Step) -> bool {
+    step.activity["provider"]["type"] == "sonia"
 }
 
 /// Now, as journals write it: RFC 3339 with microseconds and an offset.
@@ -173,23 +193,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::chaos::drill::Environment;
 
     fn step(failed: Option<&str>, tolerated: Option<bool>) -> Step {
         Step {
             name: "a".to_owned(),
-            activity: json!({"type": "action", "name": "a"}),
+            activity: json!({"type": "action", "name": "a", "provider": {"type": "sonia"}}),
             start: now(),
             end: now(),
             duration: 0.25,
             output: json!({"windows": 3}),
             failed: failed.map(str::to_owned),
+            aborts: failed.is_some(),
+            unhappy: None,
             tolerated,
         }
     }
 
     fn written(record: &Record) -> Value {
         let text = json!({"title": "t", "description": "d", "method": []}).to_string();
-        let experiment = Experiment::parse(&text).unwrap();
+        let experiment = Experiment::parse(&text, &Environment::default()).unwrap();
         let frame = Frame {
             seed: Seed(7),
             target: "reference".to_owned(),
@@ -204,7 +227,7 @@ mod tests {
     #[test]
     fn the_keys_are_those_of_chaos_toolkit_in_its_order() {
         let text = json!({"title": "t", "description": "d", "method": []}).to_string();
-        let experiment = Experiment::parse(&text).unwrap();
+        let experiment = Experiment::parse(&text, &Environment::default()).unwrap();
         let frame = Frame {
             seed: Seed(7),
             target: "reference".to_owned(),
@@ -260,28 +283,35 @@ mod tests {
             before: Some(looked.clone()),
             ..Record::default()
         };
-        let failed = Record {
+        let aborted = Record {
             run: vec![step(Some("no"), None)],
+            aborted: true,
             ..before(&met)
         };
+        let broken = before(&Looked {
+            probes: vec![step(Some("refused"), Some(false))],
+            of: 1,
+        });
         let deviated = Record {
             after: Some(unmet.clone()),
             ..before(&met)
         };
         let cut = Record {
             interrupted: true,
-            ..failed.clone()
+            ..aborted.clone()
         };
-        for (record, status, deviates) in [
-            (before(&met), "completed", false),
-            (before(&unmet), "failed", false),
-            (failed, "aborted", false),
-            (deviated, "completed", true),
-            (cut, "interrupted", false),
+        for (record, status, deviates, fine) in [
+            (before(&met), "completed", false, true),
+            (before(&unmet), "completed", false, true),
+            (broken, "failed", false, false),
+            (aborted, "aborted", false, false),
+            (deviated, "completed", true, false),
+            (cut, "interrupted", false, false),
         ] {
             let journal = written(&record);
             assert_eq!(journal["status"], status);
             assert_eq!(journal["deviated"], deviates);
+            assert_eq!(is_fine_elsewhere(&record), fine, "{status}");
         }
         let first = &written(&before(&unmet))["steady_states"];
         assert_eq!(first["before"]["steady_state_met"], false);

@@ -1,7 +1,7 @@
 //! What a drill came to. Pure: the specifications that judge the gates, over what was recorded,
 //! and the rule that nothing is green that was not done.
 
-use super::experiment::Experiment;
+use super::experiment::{Act, Activity, Experiment};
 use super::record::{Looked, Record, Step};
 use super::vocabulary::Action;
 use crate::chaos::approvals::Asked;
@@ -65,6 +65,7 @@ pub fn judge(experiment: &Experiment, record: &Record) -> Judgement {
     if wants(experiment, |action| matches!(action, Action::Crash { .. })) {
         told.push(judge_crashes(record, &mut judgement));
     }
+    told.extend(record.book.judge(&mut judgement));
     judgement
         .violations
         .extend(record.incidents.iter().map(ToString::to_string));
@@ -82,26 +83,58 @@ fn judge_course(experiment: &Experiment, record: &Record, judgement: &mut Judgem
         judgement.undecided(format!("there was no target to drill: {why}"));
         return;
     }
-    let hypothesis = experiment.hypothesis.is_some();
-    judge_hypothesis("before", hypothesis, record.before.as_ref(), judgement);
-    let failed = |step: &&Step| step.failed.is_some();
-    for step in record.run.iter().chain(&record.rollbacks).filter(failed) {
-        let why = step.failed.as_deref().unwrap_or_default();
-        judgement.undecided(format!("`{}` failed: {why}", step.name));
+    let looks = experiment.looks;
+    let asked = |when: bool| when && experiment.hypothesis.is_some();
+    judge_hypothesis(
+        "before",
+        asked(looks.before),
+        record.before.as_ref(),
+        judgement,
+    );
+    for step in record.run.iter().chain(&record.rollbacks) {
+        judge_step(step, judgement);
     }
     let met = record.before.as_ref().is_none_or(Looked::met);
+    for looked in &record.during {
+        judge_hypothesis("during", true, Some(looked), judgement);
+    }
+    if met && asked(looks.during) && record.during.is_empty() {
+        judgement.undecided("nobody looked at the hypothesis while the method went on");
+    }
     if met {
         let (done, of) = (record.run.len(), experiment.method.len());
         if done < of {
             judgement.undecided(format!("{done} of {of} steps of the method were begun"));
         }
-        judge_hypothesis("after", hypothesis, record.after.as_ref(), judgement);
+        judge_hypothesis(
+            "after",
+            asked(looks.after),
+            record.after.as_ref(),
+            judgement,
+        );
     }
     if record.interrupted {
         judgement.undecided("interrupted");
     }
-    if !wants(experiment, Action::is_fault) {
+    let fault = |activity: &Activity| match &activity.act {
+        Act::Do(action) => action.is_fault(),
+        Act::Look(_) => false,
+        Act::Foreign { action, .. } => *action,
+    };
+    if !experiment.method.iter().any(fault) {
         judgement.undecided("the method has no fault: nothing had to be survived");
+    }
+}
+
+/// A step that failed, or one after which the fault may not have been there.
+fn judge_step(step: &Step, judgement: &mut Judgement) {
+    let name = &step.name;
+    if let Some(why) = &step.failed {
+        judgement.undecided(format!("`{name}` failed: {why}"));
+    } else if let Some(why) = &step.unhappy {
+        judgement.undecided(format!(
+            "`{name}` {why}: what it was to do may not have happened"
+        ));
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::chaos::approvals::round::{Round, Run};
 use crate::chaos::approvals::{Minted, Route, Shown, Verb, marked};
+use crate::chaos::drill::Environment;
 use crate::target::Incident;
 
 fn experiment() -> Experiment {
@@ -17,7 +18,7 @@ fn experiment() -> Experiment {
         "steady-state-hypothesis": {"title": "One wins.", "probes": [probe]},
         "method": [storm],
     });
-    Experiment::parse(&text.to_string()).unwrap()
+    Experiment::parse(&text.to_string(), &Environment::default()).unwrap()
 }
 
 fn step(output: Value, failed: Option<&str>, tolerated: Option<bool>) -> Step {
@@ -29,6 +30,8 @@ fn step(output: Value, failed: Option<&str>, tolerated: Option<bool>) -> Step {
         duration: 0.0,
         output,
         failed: failed.map(str::to_owned),
+        aborts: failed.is_some(),
+        unhappy: None,
         tolerated,
     }
 }
@@ -191,7 +194,10 @@ fn what_was_not_done_or_not_seen_is_unknown() {
 #[test]
 fn a_method_without_a_fault_is_no_drill() {
     let text = json!({"title": "t", "description": "d", "method": []}).to_string();
-    let judgement = judge(&Experiment::parse(&text).unwrap(), &Record::default());
+    let judgement = judge(
+        &Experiment::parse(&text, &Environment::default()).unwrap(),
+        &Record::default(),
+    );
     assert_eq!(Verdict::of(&judgement), Verdict::Unknown);
     assert!(
         judgement.undecided[0].contains("has no fault"),
@@ -216,7 +222,7 @@ fn a_kill_that_met_no_operation_and_latency_that_met_no_turn_are_unknown() {
         let act = json!({"type": "action", "name": "a", "provider":
             {"type": "sonia", "action": action, "arguments": arguments}});
         let text = json!({"title": "t", "description": "d", "method": [act]}).to_string();
-        let experiment = Experiment::parse(&text).unwrap();
+        let experiment = Experiment::parse(&text, &Environment::default()).unwrap();
         let mut record = Record {
             run: vec![step(Value::Null, None, None)],
             ..Record::default()

@@ -19,7 +19,7 @@ pub struct Malformed {
 #[derive(Clone, Debug)]
 pub(super) struct At<'a> {
     pub(super) value: &'a Value,
-    place: String,
+    pub(super) place: String,
 }
 
 /// The fields of an object whose keys are all known.

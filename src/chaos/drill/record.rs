@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::acts::Book;
 use crate::chaos::approvals::round::Round;
 use crate::chaos::degrade::Timeline;
 use crate::chaos::keyed::survival::Lane;
 use crate::target::Incident;
 
 /// Everything, in the order in which it was begun.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
     /// How long a decision stays open, as the target was configured.
     pub ttl_ms: u64,
@@ -19,10 +20,19 @@ pub struct Record {
     pub rounds: Vec<Round>,
     /// Operations over KILLs, a lane a `crash`.
     pub lanes: Vec<Lane>,
+    /// What the other steps of ours saw.
+    #[serde(default)]
+    pub book: Book,
     /// The hypothesis before the method.
     pub before: Option<Looked>,
     /// The method, as far as it got.
     pub run: Vec<Step>,
+    /// The hypothesis while the method went on, again and again.
+    #[serde(default)]
+    pub during: Vec<Looked>,
+    /// Whether a step ended the method.
+    #[serde(default)]
+    pub aborted: bool,
     /// The hypothesis after the method.
     pub after: Option<Looked>,
     /// The rollbacks, as far as they got.
@@ -51,6 +61,12 @@ impl Looked {
         let tolerated = |probe: &Step| probe.tolerated == Some(true);
         self.probes.len() == self.of && self.probes.iter().all(tolerated)
     }
+
+    /// Whether a probe failed, so that nothing is known of what it looks at.
+    #[must_use]
+    pub fn broken(&self) -> bool {
+        self.probes.iter().any(|probe| probe.failed.is_some())
+    }
 }
 
 /// A step that was begun.
@@ -70,6 +86,12 @@ pub struct Step {
     pub output: Value,
     /// Why it failed, if it did.
     pub failed: Option<String>,
+    /// Whether nothing was done after it.
+    #[serde(default)]
+    pub aborts: bool,
+    /// Why what it was to bring about may not have happened, although it did not fail.
+    #[serde(default)]
+    pub unhappy: Option<String>,
     /// Whether the output was tolerated; none where nobody asked.
     pub tolerated: Option<bool>,
 }

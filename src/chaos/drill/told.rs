@@ -6,8 +6,10 @@ use std::fmt;
 use serde_json::Value;
 
 use super::vocabulary::moment;
+use super::world::Seen;
 use crate::chaos::approvals::round::Round;
 use crate::chaos::approvals::{Asked, Verb};
+use crate::chaos::bursts::Burst;
 use crate::chaos::degrade::{Batch, Change, Step, Timeline};
 use crate::chaos::keyed::operations::{Sort, Try};
 use crate::chaos::keyed::survival::{Kill, Lane, Subject, second_effects};
@@ -28,6 +30,7 @@ pub struct Teller {
     windows: usize,
     rounds: usize,
     kills: usize,
+    bursts: usize,
 }
 
 /// How far the windows are.
@@ -59,7 +62,13 @@ impl fmt::Display for Mode {
 
 impl Teller {
     /// What is new since the last time.
-    pub fn lines(&mut self, line: &Timeline, rounds: &[Round], lanes: &[Lane]) -> Vec<Line> {
+    pub(super) fn lines(&mut self, seen: &Seen<'_>) -> Vec<Line> {
+        let Seen {
+            line,
+            rounds,
+            lanes,
+            book,
+        } = seen;
         let windows = windows(line);
         let kills: Vec<Line> = lanes.iter().flat_map(kill_lines).collect();
         let races = rounds.iter().enumerate().map(|(index, round)| Line {
@@ -75,6 +84,8 @@ impl Teller {
         let mut lines = new(windows, &mut self.windows);
         lines.extend(new(races, &mut self.rounds));
         lines.extend(new(kills, &mut self.kills));
+        let bursts = book.bursts.iter().enumerate().map(burst_line);
+        lines.extend(new(bursts.collect(), &mut self.bursts));
         lines
     }
 }
@@ -94,6 +105,23 @@ fn windows(line: &Timeline) -> Vec<Line> {
         }
     }
     lines
+}
+
+fn burst_line((index, burst): (usize, &Burst)) -> Line {
+    let acknowledged = burst.writes.iter().filter(|sent| sent.ok()).count();
+    let there = burst.reads.iter().filter(|sent| sent.ok()).count();
+    let open = burst.writes.iter().filter(|sent| !sent.answered()).count();
+    let when = match burst.killed {
+        true => "in mid-burst",
+        false => "after the burst",
+    };
+    Line {
+        verb: "Kill",
+        text: format!(
+            "{:>3}  {when}  {acknowledged} acknowledged before, {open} in flight  {there} read after it",
+            index + 1
+        ),
+    }
 }
 
 fn kill_lines(lane: &Lane) -> Vec<Line> {
@@ -153,7 +181,7 @@ impl Windows {
 }
 
 /// What the double or the link held every turn of a batch for, at least.
-fn held_ms(batch: &Batch) -> u64 {
+pub(super) fn held_ms(batch: &Batch) -> u64 {
     let held = batch.model_calls.iter();
     let least = held.map(|(at, out)| out.saturating_sub(*at) / 1000).min();
     // Less than this is no injection, but the double doing its work.

@@ -6,6 +6,39 @@ use super::*;
 use crate::chaos::approvals::round::Run;
 use crate::chaos::approvals::{Minted, Route, Shown, marked};
 use crate::chaos::degrade::{Event, Read, Turn};
+use crate::chaos::drill::acts::Book;
+
+fn seen<'a>(line: &'a Timeline, rounds: &'a [Round], lanes: &'a [Lane]) -> Seen<'a> {
+    static NOTHING: std::sync::LazyLock<Book> = std::sync::LazyLock::new(Book::default);
+    Seen {
+        line,
+        rounds,
+        lanes,
+        book: &NOTHING,
+    }
+}
+
+#[test]
+fn a_burst_is_a_line_with_what_was_acknowledged_and_what_was_read() {
+    let sent = |status: u16| {
+        let sent = json!({
+            "service": "memory-engine", "method": "POST", "path": "/store", "actor": null,
+            "role": null, "id": "cor_1", "invoked_us": 1,
+            "returned_us": (status != 0).then_some(2), "status": status,
+        });
+        serde_json::from_value(sent).unwrap()
+    };
+    let burst = Burst {
+        writes: vec![sent(201), sent(201), sent(0)],
+        killed: true,
+        reads: vec![sent(200), sent(404)],
+    };
+    let line = burst_line((0, &burst));
+    assert_eq!(
+        line.text,
+        "  1  in mid-burst  2 acknowledged before, 1 in flight  1 read after it"
+    );
+}
 
 fn batch(held_ms: u64) -> Step {
     let turn = Turn {
@@ -47,14 +80,14 @@ fn a_window_is_a_line_with_the_latency_the_mode_and_the_counts() {
     let mut teller = Teller::default();
     line.push(batch(550));
     line.push(read(&[]));
-    assert_eq!(teller.lines(&line, &[], &[]), []);
+    assert_eq!(teller.lines(&seen(&line, &[], &[])), []);
     // The same read goes on, and finds something.
     let entered = (
         "slo.degrade.entered",
         json!({"reason": "total p95 555 ms > 500 ms"}),
     );
     line.push(read(&[window(1, "breach", 555.0), entered]));
-    let lines = teller.lines(&line, &[], &[]);
+    let lines = teller.lines(&seen(&line, &[], &[]));
     assert_eq!(
         lines[0].text,
         "  1  injected  550 ms  p95   555.0 ms  p99   555.0 ms  5 samples  breach   normal      1 \
@@ -66,7 +99,7 @@ fn a_window_is_a_line_with_the_latency_the_mode_and_the_counts() {
     );
     line.push(batch(1));
     line.push(read(&[window(2, "healthy", 3.0)]));
-    let lines = teller.lines(&line, &[], &[]);
+    let lines = teller.lines(&seen(&line, &[], &[]));
     assert_eq!(lines.len(), 1);
     assert!(lines[0].text.contains("injected    0 ms"), "{lines:?}");
     assert!(
@@ -109,13 +142,17 @@ fn a_race_is_a_line_with_racers_winner_conflicts_and_executions() {
         }]),
     };
     let mut teller = Teller::default();
-    let lines = teller.lines(&Timeline::default(), std::slice::from_ref(&round), &[]);
+    let lines = teller.lines(&seen(
+        &Timeline::default(),
+        std::slice::from_ref(&round),
+        &[],
+    ));
     assert_eq!(
         lines[0].text,
         "  1  eva-os          2 racers (1 to approve)  approved by op-1  1 conflicts  1 executions  \
          1 overlapping pairs"
     );
-    let again = teller.lines(&Timeline::default(), &[round], &[]);
+    let again = teller.lines(&seen(&Timeline::default(), &[round], &[]));
     assert_eq!(again, []);
 }
 
@@ -131,7 +168,7 @@ fn a_kill_that_met_nobody_says_so() {
         }],
         ..Lane::default()
     };
-    let lines = Teller::default().lines(&Timeline::default(), &[], &[lane]);
+    let lines = Teller::default().lines(&seen(&Timeline::default(), &[], &[lane]));
     assert_eq!(
         lines[0].text,
         "  1  committed   0 in flight, 0 cut  0 acknowledged before, 0 came back  0 of the cut \
