@@ -108,7 +108,7 @@ fn peak_mib() -> Result<f64> {
 }
 
 fn table(logs: &[(String, Vec<Register>)], texts: &[Text]) -> Result<()> {
-    say("| history | operations | here | porcupine-rs | ratio |")?;
+    say("| history | operations | here | porcupine-rs | times faster |")?;
     say("|---|---|---|---|---|")?;
     let (mut all_ours, mut all_theirs) = (Vec::new(), Vec::new());
     for (name, log) in logs {
@@ -161,12 +161,12 @@ fn table(logs: &[(String, Vec<Register>)], texts: &[Text]) -> Result<()> {
 
 fn row(name: &str, ops: usize, ours: Duration, theirs: Option<Duration>) -> Result<()> {
     let micros = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6);
-    let ratio = theirs.map_or(String::new(), |theirs| {
-        format!("{:.2}", ours.as_secs_f64() / theirs.as_secs_f64())
+    let faster = theirs.map_or(String::new(), |theirs| {
+        format!("{:.1}", theirs.as_secs_f64() / ours.as_secs_f64())
     });
     let theirs = theirs.map_or(String::new(), micros);
     say(&format!(
-        "| {name} | {ops} | {} | {theirs} | {ratio} |",
+        "| {name} | {ops} | {} | {theirs} | {faster} |",
         micros(ours)
     ))
 }

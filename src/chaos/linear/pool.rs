@@ -3,7 +3,6 @@
 //! Threads take partitions in the order of their keys. When one is illegal, none after it is begun,
 //! and each before it is finished: so the first illegal one is found whatever the scheduling.
 
-use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,9 +49,15 @@ pub(super) fn search_all<S: Spec>(
     partitions: &[Partition<S::Key>],
     bounds: Bounds,
 ) -> Vec<Found> {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let worth = history.len() / WORTH_A_THREAD + 1;
-    let threads = processors.min(worth).min(partitions.len());
+    let useful = (history.len() / WORTH_A_THREAD + 1).min(partitions.len());
+    // How many processors there are is only asked where it matters: the answer takes longer than a
+    // small history.
+    let threads = match useful {
+        0 | 1 => 1,
+        useful => {
+            thread::available_parallelism().map_or(1, |processors| useful.min(processors.get()))
+        }
+    };
     search_with(spec, history, partitions, bounds, threads)
 }
 

@@ -20,9 +20,9 @@ use super::{Bounds, History, Illegal, Operation, Spec};
 /// States that one attempt may visit, if the history itself did not need more; one that needs more
 /// has not shown that something can be forgotten.
 const ATTEMPT: u64 = 20_000;
-/// Steps that all attempts together may take, a few seconds of them. A state costs as many as there
+/// Steps that all attempts together may take, a second or two of them. A state costs as many as there
 /// are operations that may have happened, and some.
-const WORK: u64 = 200_000_000;
+const WORK: u64 = 50_000_000;
 /// The "some".
 const STATE: u64 = 16;
 
