@@ -128,7 +128,7 @@ fn all_sorts() -> Value {
     form["provider"]["headers"] = json!({"X-Token": "${token}"});
     let mut query = http("probe", "a query", "/echo?x=y");
     query["provider"]["arguments"] = json!({"a": "b c", "n": "${three}"});
-    let text = "-c 'echo $who ${who} $$HOME ${nobody:-none} ${token}'";
+    let text = "-c 'echo $who ${who} $$DRILL_TOKEN ${nobody:-none} ${token}'";
     let method = vec![
         form,
         query,

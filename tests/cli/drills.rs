@@ -98,6 +98,7 @@ drills! {
     paused_writer "paused-writer",
     queue_storm "queue-storm",
     replay_restart "replay-restart",
+    slow_loris "slow-loris",
     square_wave "square-wave",
     stale_fence "stale-fence",
     tail_truncation "tail-truncation",

@@ -23,7 +23,7 @@ macro_rules! shipped {
 }
 
 /// All of them, by name.
-pub const SHIPPED: [Shipped; 19] = [
+pub const SHIPPED: [Shipped; 20] = [
     shipped!("approval-storm", "approval-loser-gets-200"),
     shipped!("clock-step", "decision-uses-clock"),
     shipped!("connection-resets", "outbox-new-id-per-attempt"),
@@ -39,6 +39,7 @@ pub const SHIPPED: [Shipped; 19] = [
     shipped!("paused-writer", "approval-check-then-set"),
     shipped!("queue-storm", "storm-acknowledged-write-lost"),
     shipped!("replay-restart", "replay-generation-resets"),
+    shipped!("slow-loris", "partial-failure-hangs"),
     shipped!("square-wave", "slo-breaches-cumulative"),
     shipped!("stale-fence", "fence-compares-at-most"),
     shipped!("tail-truncation", "audit-tail-cut-unseen"),

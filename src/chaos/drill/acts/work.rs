@@ -181,7 +181,12 @@ impl Work {
         judgement.violations.append(&mut tally.violations);
         judgement.undecided.append(&mut tally.undecided);
         for (index, asked) in self.operations.iter().enumerate() {
-            let calls = self.backends.of(asked);
+            let mut calls = self.backends.of(asked);
+            // A turn that failed is no answer that is kept: whoever sends it again has the model asked
+            // again, and no tool run again.
+            if asked.tries.iter().any(|entry| entry.status >= 500) {
+                calls.truncate(asked.paths.len());
+            }
             let second = second_effects(&calls);
             seconds += second;
             judgement.expect(second == 0, || {

@@ -98,8 +98,12 @@ where
         stream,
         head: Arc::clone(&head),
     };
-    let shaken = hyper::client::conn::http1::handshake(TokioIo::new(kept)).await;
-    let (mut sender, connection) = shaken.map_err(gone)?;
+    // As people write them, and most libraries: some servers tell the difference.
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    let shaken = builder
+        .title_case_headers(true)
+        .handshake(TokioIo::new(kept));
+    let (mut sender, connection) = shaken.await.map_err(gone)?;
     let connection = tokio::spawn(connection);
     let answered = async {
         let request = request(http).map_err(gone)?;
