@@ -133,41 +133,32 @@ impl Driver {
             decision.detail = INTERRUPTED.to_owned();
         }
         let phases = Phases::of(&spans, drive_time + judging.elapsed(), judging.elapsed());
-        let given_away = Keys::new(seed).given_away(ran.evidence.to_string().as_bytes());
-        if !given_away.is_empty() {
-            // Evidence is for everybody; without it nobody could judge again.
+        let kept = self.keep(&evidence_dir, &ran, seed);
+        let evidence = kept.unwrap_or_else(|why| {
+            // Without its evidence nobody could judge again; a violation stays one.
             if decision.status == Status::Pass {
-                let what = given_away.join(", ");
-                decision = Decision::unknown(format!("its evidence would give away {what}"));
+                decision = Decision::unknown(why);
             }
-            let _ = empty_folder(&evidence_dir);
-            return Tried {
-                decision,
-                evidence: Vec::new(),
-                phases,
-                interrupted,
-            };
-        }
-        let evidence = match store(&self.evidence, &evidence_dir, &ran) {
-            Ok(files) => files,
-            Err(error) => {
-                let why = format!(
-                    "cannot keep the evidence in {}: {error}",
-                    evidence_dir.display()
-                );
-                // Without its evidence nobody could judge again; a violation stays one.
-                if decision.status == Status::Pass {
-                    decision = Decision::unknown(why);
-                }
-                Vec::new()
-            }
-        };
+            Vec::new()
+        });
         Tried {
             decision,
             evidence,
             phases,
             interrupted,
         }
+    }
+
+    /// Keeps the evidence, or says why not: it is for everybody, and so holds no secret.
+    fn keep(&self, folder: &Path, ran: &Ran, seed: Seed) -> Result<Vec<EvidenceFile>, String> {
+        let given_away = Keys::new(seed).given_away(ran.evidence.to_string().as_bytes());
+        if !given_away.is_empty() {
+            let _ = empty_folder(folder);
+            let what = given_away.join(", ");
+            return Err(format!("its evidence would give away {what}"));
+        }
+        store(&self.evidence, folder, ran)
+            .map_err(|error| format!("cannot keep the evidence in {}: {error}", folder.display()))
     }
 
     /// Runs the check in a task of its own, so that whatever it does stays there. A check stops by

@@ -172,6 +172,13 @@ fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding
             );
         }
     }
+    sources(report, trust, &mut say);
+    run(report, &mut say);
+    age(report, trust, &mut say);
+}
+
+/// Of which sources, commit and binary it is.
+fn sources(report: &GateReport, trust: &Trust, say: &mut impl FnMut(Kind, String)) {
     if report.source_digest != trust.source_digest {
         let (got, expected) = (&report.source_digest, &trust.source_digest);
         say(
@@ -202,6 +209,18 @@ fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding
             }
         }
     }
+    let got = report.target.binary_sha256.as_ref();
+    if let Some(expected) = trust.binary_sha256.as_ref()
+        && got != Some(expected)
+    {
+        let got = got.map_or("none", String::as_str);
+        let text = format!("the binary that was gated is {got}, expected {expected}");
+        say(Kind::Source, text);
+    }
+}
+
+/// How the run went, and on what.
+fn run(report: &GateReport, say: &mut impl FnMut(Kind, String)) {
     if let Some(share) = report.partition {
         say(Kind::Run, format!("it is part {share} of a run"));
     }
@@ -225,19 +244,13 @@ fn head(report: &GateReport, plan: &Plan, trust: &Trust, found: &mut Vec<Finding
     if report.target.url.is_none() && report.target.binary_sha256.is_none() {
         say(Kind::Run, "no binary is named".to_owned());
     }
-    let got = report.target.binary_sha256.as_ref();
-    if let Some(expected) = trust
-        .binary_sha256
-        .as_ref()
-        .filter(|_| got != trust.binary_sha256.as_ref())
-    {
-        let got = got.map_or("none", String::as_str);
-        let text = format!("the binary that was gated is {got}, expected {expected}");
-        say(Kind::Source, text);
-    }
     if report.interrupted {
         say(Kind::Run, "the run was interrupted".to_owned());
     }
+}
+
+/// How old it is.
+fn age(report: &GateReport, trust: &Trust, say: &mut impl FnMut(Kind, String)) {
     let age = trust.now.duration_since(report.timestamp);
     if age < -jiff::SignedDuration::try_from(CLOCKS_APART).unwrap_or_default() {
         say(

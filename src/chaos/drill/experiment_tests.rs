@@ -186,7 +186,7 @@ fn what_nobody_knows_of_ours_is_refused_with_what_is_allowed() {
             "/method/2/provider/probe",
             json!("mood"),
             "$.method[2].provider.probe",
-            "one of healthy, mode, count",
+            "one of healthy, mode, needs, count",
         ),
         (
             "/method/0/provider/arguments/ms",
