@@ -106,8 +106,8 @@ async fn read(client: &Client, name: &str, known: Option<usize>) -> Chain {
         let from = entries.len();
         let path = format!("/v3/audit/export?chain={name}&from_seq={from}&limit={PAGE}");
         let exchange = client.send(Ask::get(READER, &path)).await;
-        // A chain without entries is not there to be exported.
-        if from == 0 && exchange.status() == 404 {
+        // There is no entry of that number: that was all. What was there before is missed.
+        if exchange.answered()["error"]["code"] == "BAD_RANGE" {
             break;
         }
         match crate::contract::read::<Export>(exchange.answered()) {
