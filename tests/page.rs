@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,6 +15,11 @@ use serde_json::Value;
 use sonia_gate::model::{Model, Selection};
 use sonia_gate::report::{DRAWN, KillMatrix, Sources, page};
 use sonia_gate::verdict::read_report;
+
+#[path = "foreign/mod.rs"]
+mod foreign;
+
+use foreign::left_out;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Names under which it is found.
@@ -30,15 +34,6 @@ const WATCH: &str = "<script>window.problems=[];\
 /// A desk and a phone, in CSS pixels.
 const DESK: (u32, u32) = (1280, 1600);
 const PHONE: (u32, u32) = (500, 900);
-
-/// Says what a test leaves out, where its harness does not swallow it.
-#[expect(
-    clippy::explicit_write,
-    reason = "what eprintln writes is kept for tests that fail"
-)]
-fn left_out(what: &str) {
-    writeln!(std::io::stderr(), "left out: {what}").unwrap();
-}
 
 fn browser() -> Option<&'static str> {
     let answers = |name: &&str| Command::new(name).arg("--version").output().is_ok();

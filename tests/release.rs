@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -16,6 +15,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::Signature;
 use sonia_gate::contract::bundle::{Envelope, pae, pinned, read_path};
+
+#[path = "foreign/mod.rs"]
+mod foreign;
+
+use foreign::left_out;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const WORKFLOW: &str = include_str!("../fixtures/ci/github-actions.yml");
@@ -120,15 +124,6 @@ fn a_bundle_is_made_twice_alike_and_verified_by_whoever_has_the_key() {
     }
     fs::remove_file(signed.path("release/kill-matrix.json")).unwrap();
     signed.bundle("four/r.tar.gz", 2, &["--sign-key", &key]);
-}
-
-/// Says what a test leaves out, where its harness does not swallow it.
-#[expect(
-    clippy::explicit_write,
-    reason = "what eprintln writes is kept for tests that fail"
-)]
-fn left_out(what: &str) {
-    writeln!(std::io::stderr(), "left out: {what}").unwrap();
 }
 
 /// A Python that has other people's verifiers, if there is one.

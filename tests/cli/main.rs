@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[path = "../foreign/mod.rs"]
+mod foreign;
+
 mod bundles;
 mod chaos;
 mod chaos_toolkit;

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use super::foreign::left_out;
 use super::signals::Running;
 use super::{command, refused, sonia};
 
@@ -144,15 +145,6 @@ fn what_cannot_be_used_is_a_usage_error() {
     for words in ["Exit codes: 0", "Example: sonia-gate proxy"] {
         assert!(help.out.contains(words), "no `{words}` in {}", help.out);
     }
-}
-
-/// Says what a test leaves out, where its harness does not swallow it.
-#[expect(
-    clippy::explicit_write,
-    reason = "what eprintln writes is kept for tests that fail"
-)]
-fn left_out(what: &str) {
-    writeln!(std::io::stderr(), "left out: {what}").unwrap();
 }
 
 fn runs(command: &mut Command) -> bool {
